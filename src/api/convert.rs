@@ -89,7 +89,7 @@ pub(super) fn record(record: Recorded) -> Record {
 }
 
 pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {
-    let step = |step: crate::model::state::Step| Step {
+    let step = |step: crate::model::state::PastState| Step {
         state: step.state.to_string(),
         reason: step.description,
         by: step.decided_by.to_string(),

@@ -54,7 +54,7 @@ pub(super) struct Numbers {
 
 /// The change of one endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct EndpointChange {
     pub(super) id: EndpointId,
     pub(super) before: Option<Arc<EndpointInputs>>,
     pub(super) after: Option<Arc<EndpointInputs>>,
@@ -175,7 +175,7 @@ impl Registry {
         &mut self,
         key: &Key,
         basis: Option<EndpointInputs>,
-    ) -> Result<Option<Step>, CompileError> {
+    ) -> Result<Option<EndpointChange>, CompileError> {
         let before = self.endpoints.get(key).cloned();
         let after = basis.map(|basis| self.next_of(before.as_ref(), basis)).transpose()?;
         let id = match (&before, &after) {
@@ -190,7 +190,7 @@ impl Registry {
             (None, None) => return Ok(None),
         };
         let basis = |known: Option<Known>| known.map(|known| known.basis);
-        Ok(Some(Step { id, before: basis(before), after: basis(after), stamp: self.stamp(id) }))
+        Ok(Some(EndpointChange { id, before: basis(before), after: basis(after), stamp: self.stamp(id) }))
     }
 
     /// The entry of an endpoint with `basis`: unchanged, with a new generation, or new.

@@ -229,10 +229,10 @@ pub(super) fn append(store: &dyn Store, records: &[Record]) -> std::io::Result<(
 /// Whether the body of an audit record is about refused requests.
 pub(super) fn is_refusal(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Told<'a> {
+    struct RecordAction<'a> {
         action: std::borrow::Cow<'a, str>,
     }
-    serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == REFUSE)
+    serde_json::from_slice(body).is_ok_and(|told: RecordAction<'_>| told.action == REFUSE)
 }
 
 /// The records as JSON bodies for the audit log.

@@ -31,10 +31,10 @@ impl Migration<'_> {
 }
 
 /// One step: changes the state, and returns records of what it changed.
-type Step = fn(&Migration<'_>, &mut ControlState) -> Vec<Record>;
+type MigrationStep = fn(&Migration<'_>, &mut ControlState) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 5] = [names::accept_answered, tokens, mark_nat, drop_foreign_values, keep_closed];
+const FROM_1: [MigrationStep; 5] = [names::accept_answered, tokens, mark_nat, drop_foreign_values, keep_closed];
 
 /// Roles are assigned to a token's id, no longer to its name. Existing tokens keep their roles. Assignments to a name
 /// without a token are removed; otherwise the next token of that name would get them.

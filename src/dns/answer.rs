@@ -47,20 +47,20 @@ pub fn look_up(plan: &ResolverPlan, name: &Name, kind: RecordType) -> Option<Rep
     for _ in 0..MOST_ALIASES {
         let key = key_of(&owner);
         match step(plan, &owner, &key, kind, &mut reply) {
-            Step::Done => return Some(reply),
-            Step::Elsewhere if reply.answers.is_empty() => return None,
-            Step::Elsewhere => {
+            ChainStep::Done => return Some(reply),
+            ChainStep::Elsewhere if reply.answers.is_empty() => return None,
+            ChainStep::Elsewhere => {
                 reply.onward = Some(owner);
                 return Some(reply);
             }
-            Step::On(to) => owner = to,
+            ChainStep::On(to) => owner = to,
         }
     }
     Some(Reply { own: true, ..Reply::only(ResponseCode::ServFail) })
 }
 
 /// The result for one name of a chain.
-enum Step {
+enum ChainStep {
     /// The reply is whole.
     Done,
     /// It is an alias.
@@ -69,13 +69,13 @@ enum Step {
     Elsewhere,
 }
 
-fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &mut Reply) -> Step {
+fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &mut Reply) -> ChainStep {
     if let Some(node) = plan.names.get(key).filter(|node| !node.is_empty()) {
         return at_node(plan, (name, key), kind, node, reply);
     }
     let guarded = plan.guard_of(key);
     let Some((zone, known)) = plan.zone_of(key) else {
-        return guarded.map_or(Step::Elsewhere, |guard| withheld(plan, guard, reply));
+        return guarded.map_or(ChainStep::Elsewhere, |guard| withheld(plan, guard, reply));
     };
     if **zone == *key {
         if kind == RecordType::SOA {
@@ -83,22 +83,22 @@ fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &m
         } else {
             reply.soa = soa(plan, key);
         }
-        return Step::Done;
+        return ChainStep::Done;
     }
     // Part of a longer name. A zone made for an endpoint has no other names, so it needs no answer.
     if known.own.is_some() && plan.names.get(key).is_some() {
         reply.soa = soa(plan, key);
-        return Step::Done;
+        return ChainStep::Done;
     }
     if let Some(node) = wildcard(plan, key, zone) {
         return at_node(plan, (name, key), kind, node, reply);
     }
     match (known.policy, guarded) {
         (ResolutionPolicy::NxDomainRedirect, Some(guard)) => withheld(plan, guard, reply),
-        (ResolutionPolicy::NxDomainRedirect, None) => Step::Elsewhere,
+        (ResolutionPolicy::NxDomainRedirect, None) => ChainStep::Elsewhere,
         (ResolutionPolicy::Default, _) => {
             (reply.code, reply.soa) = (ResponseCode::NXDomain, soa(plan, key));
-            Step::Done
+            ChainStep::Done
         }
     }
 }
@@ -111,17 +111,23 @@ fn wildcard<'a>(plan: &'a ResolverPlan, key: &str, zone: &str) -> Option<&'a Nod
 }
 
 /// Lockdown: names without an Approved endpoint here have no address.
-fn withheld(plan: &ResolverPlan, guard: &str, reply: &mut Reply) -> Step {
+fn withheld(plan: &ResolverPlan, guard: &str, reply: &mut Reply) -> ChainStep {
     (reply.code, reply.soa) = (ResponseCode::NXDomain, soa(plan, guard));
     reply.why = Some((BLOCKED, lockdown(guard)));
-    Step::Done
+    ChainStep::Done
 }
 
 fn lockdown(guard: &str) -> String {
     format!("privlink: the VNet is locked down, and no Approved endpoint has this name in {guard}")
 }
 
-fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, node: &Node, reply: &mut Reply) -> Step {
+fn at_node(
+    plan: &ResolverPlan,
+    (name, key): (&Name, &str),
+    kind: RecordType,
+    node: &Node,
+    reply: &mut Reply,
+) -> ChainStep {
     let guard = plan.guard_of(key);
     // A written record may lead anywhere. Under lockdown only endpoints have addresses.
     let leads = |set: &RecordSet| matches!(set.data, RecordData::A(_) | RecordData::Aaaa(_) | RecordData::Cname(_));
@@ -138,7 +144,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         }
     }
     if reply.answers.len() > before {
-        return Step::Done;
+        return ChainStep::Done;
     }
     let alias = written.iter().find_map(|set| {
         let RecordData::Cname(to) = &set.data else { return None };
@@ -150,7 +156,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         && let Ok(to) = Name::from_ascii(format!("{to}."))
     {
         reply.answers.push(Record::from_rdata(name.clone(), ttl, RData::CNAME(CNAME(to.clone()))));
-        return if kind == RecordType::CNAME { Step::Done } else { Step::On(to) };
+        return if kind == RecordType::CNAME { ChainStep::Done } else { ChainStep::On(to) };
     }
     if told.is_empty() && !node.owners.is_empty() {
         reply.why = Some((BLOCKED, states(plan, &node.owners)));
@@ -161,10 +167,10 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         reply.code = ResponseCode::NXDomain;
     } else if kind == RecordType::SOA && plan.zones.get(key).is_some() {
         reply.answers.extend(soa(plan, key));
-        return Step::Done;
+        return ChainStep::Done;
     }
     reply.soa = soa(plan, key);
-    Step::Done
+    ChainStep::Done
 }
 
 /// Endpoints of other VNets are not named: the client may not see them.

@@ -59,7 +59,7 @@ struct Answers {
 
 /// The result for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Handled {
     /// The answer is written.
     Answered,
     /// It gets no answer.
@@ -74,7 +74,7 @@ pub struct TraceStep {
     /// The name at its start.
     pub name: String,
     /// The source of its records.
-    pub by: By,
+    pub by: AnswerSource,
     /// Its records.
     pub records: Vec<RecordText>,
 }
@@ -110,7 +110,7 @@ fn text_of(name: &Name) -> String {
 
 /// The source of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum AnswerSource {
     /// The plan.
     Plan,
     /// A cached answer.
@@ -165,22 +165,22 @@ impl Resolver {
         (client, by): (IpAddr, Transport),
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Outcome {
+    ) -> Handled {
         let question = match read(message) {
             ParsedQuery::Question(question) => question,
             ParsedQuery::Unfit(unfit) => {
                 write_unfit(unfit, out);
                 self.counters.answered(Source::Refused, unfit.code);
-                return Outcome::Answered;
+                return Handled::Answered;
             }
             ParsedQuery::NoQuery => {
                 self.counters.dropped(Unanswered::NoQuery);
-                return Outcome::Silence;
+                return Handled::Silence;
             }
         };
         if let Some((code, why)) = refusal(plan, &question, client) {
             self.say(&Answer::bare(code, why, now), &question, by, now, out);
-            return Outcome::Answered;
+            return Handled::Answered;
         }
         let key = Key::new(question.name(), question.kind());
         let kept = self.answers(plan).kept.get(key.bytes()).filter(|answer| answer.stands(now));
@@ -189,23 +189,23 @@ impl Resolver {
             Some(answer) if question.recursion_desired || answer.source == Source::Private => {
                 self.say(&answer, &question, by, now, out);
             }
-            None if question.recursion_desired => return Outcome::Later,
+            None if question.recursion_desired => return Handled::Later,
             // Without recursion, the cache of upstream answers is not used: it would reveal other clients' queries
             // (cache snooping).
             Some(_) | None => {
                 self.say(&Answer::bare(REFUSED, Some((NOT_AUTHORITATIVE, "")), now), &question, by, now, out);
             }
         }
-        Outcome::Answered
+        Handled::Answered
     }
 
     /// Answers one message, asking upstreams if needed. `None`: it gets no answer.
     pub async fn answer(&self, message: &[u8], client: IpAddr, by: Transport) -> Option<Vec<u8>> {
         let (plan, mut out) = (self.plan()?, Vec::new());
         match self.at_once(&plan, message, (client, by), clock(), &mut out) {
-            Outcome::Answered => return Some(out),
-            Outcome::Silence => return None,
-            Outcome::Later => {}
+            Handled::Answered => return Some(out),
+            Handled::Silence => return None,
+            Handled::Later => {}
         }
         let ParsedQuery::Question(question) = read(message) else { return None };
         let key = Key::new(question.name(), question.kind());
@@ -214,7 +214,7 @@ impl Resolver {
         let answer = Answer::new(&key, &reply, Source::Cached, now);
         let answer = Arc::new(answer.unwrap_or_else(|| Answer::bare(SERVER_FAILURE, None, now)));
         self.keep(&plan, &key, &answer);
-        let asked = hops.iter().any(|hop| matches!(hop.by, By::Asked { .. }));
+        let asked = hops.iter().any(|hop| matches!(hop.by, AnswerSource::Asked { .. }));
         self.counters.answered(if asked { Source::Forwarded } else { Source::Cached }, answer.code);
         answer.write(&question, by, now, &mut out);
         Some(out)
@@ -267,7 +267,7 @@ impl Resolver {
             if let Some(own) = look_up(plan, &at, kind) {
                 hops.push(TraceStep {
                     name: text_of(&at),
-                    by: By::Plan,
+                    by: AnswerSource::Plan,
                     records: own.answers.iter().map(RecordText::new).collect(),
                 });
                 whole.own |= journey == 0 && own.own;
@@ -281,9 +281,9 @@ impl Resolver {
             let (found, kept) = self.upstream.ask(&Key::of(&at, kind)).await;
             let now = clock();
             let by = if kept {
-                By::Kept { server: found.server, left: found.until.saturating_duration_since(now) }
+                AnswerSource::Kept { server: found.server, left: found.until.saturating_duration_since(now) }
             } else {
-                By::Asked { server: found.server, took: now.saturating_duration_since(began) }
+                AnswerSource::Asked { server: found.server, took: now.saturating_duration_since(began) }
             };
             let asked = text_of(&at);
             let before = whole.answers.len();

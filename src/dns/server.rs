@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::counters::Unanswered;
 use super::message::Transport;
 use super::registry::PendingQuery;
-use super::resolver::{Outcome, Resolver};
+use super::resolver::{Handled, Resolver};
 use super::{PORT, clock};
 
 /// How long a TCP client may take for one message (RFC 7766 §6.2.3).
@@ -113,9 +113,9 @@ async fn datagrams(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
             };
             let message = &buffer[..length];
             match resolver.at_once(&plan, message, (client.ip(), Transport::Datagram), now, &mut out) {
-                Outcome::Answered => sent(&resolver, &socket.try_send_to(&out, client)),
-                Outcome::Silence => {}
-                Outcome::Later => match Arc::clone(&waiting).try_acquire_owned() {
+                Handled::Answered => sent(&resolver, &socket.try_send_to(&out, client)),
+                Handled::Silence => {}
+                Handled::Later => match Arc::clone(&waiting).try_acquire_owned() {
                     Ok(place) => {
                         let (socket, resolver, message) =
                             (Arc::clone(&socket), Arc::clone(&resolver), message.to_vec());

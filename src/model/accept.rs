@@ -1,4 +1,4 @@
-//! Names that a network lets lead to private endpoints: the network's consent to names that somebody else chose.
+//! Names that a network accepts for private endpoints: its consent to names that somebody else chose.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::snapshot::dns::enclosing;
 pub struct AcceptedNames(BTreeSet<String>);
 
 impl AcceptedNames {
-    /// What an entry looks like, for messages.
+    /// The form of an entry, for messages.
     pub const FORM: &'static str = "a whole name (\"api.example.com\"), or every name below one (\"*.example.com\")";
 
-    /// Reads what a person wrote.
+    /// Reads entries as users write them.
     ///
     /// # Errors
     /// The index of the first entry that is neither a name nor `*.suffix`.
@@ -25,7 +25,7 @@ impl AcceptedNames {
         texts.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether `name`, which is in lower case, is among them.
+    /// Whether `name`, in lower case, is accepted.
     #[must_use]
     pub fn accept(&self, name: &str) -> bool {
         if self.0.is_empty() {
@@ -34,7 +34,7 @@ impl AcceptedNames {
         self.0.contains(name) || enclosing(name).skip(1).any(|parent| self.0.contains(&format!("*.{parent}")))
     }
 
-    /// Whether some of them are not among `known`.
+    /// Whether some entries are not in `known`.
     #[must_use]
     pub fn exceed(&self, known: Option<&Self>) -> bool {
         known.map_or(!self.0.is_empty(), |known| !self.0.is_subset(&known.0))
@@ -50,7 +50,7 @@ impl AcceptedNames {
         self.0.extend(others.0);
     }
 
-    /// Takes `others` out.
+    /// Removes `others`.
     pub fn take(&mut self, others: &Self) {
         self.0.retain(|one| !others.0.contains(one));
     }

@@ -1,69 +1,69 @@
-//! Every action the system judges, in Azure's words: a type of thing, and what is done to it. An action on
-//! a thing is judged at the thing's scope; what has none (roles, `Privlink/…`) is judged at `/`.
+//! Every action, as in Azure: a type of object, and what is done to it. An action on an object is checked at the
+//! object's scope. Types without a scope (roles, `Privlink/…`) are checked at `/`.
 
 use super::caseless::{Caseless, Malformed, caseless};
 
 caseless! {
-    /// One action, such as `Microsoft.Network/privateEndpoints/write`; compared without regard to case.
+    /// One action, such as `Microsoft.Network/privateEndpoints/write`. Case does not matter.
     Action, check
 }
 
 /// Private endpoints.
 pub const ENDPOINTS: &str = "Microsoft.Network/privateEndpoints";
-/// Their network interfaces, which appear and go with them: read only.
+/// Their network interfaces, which are created and deleted with them: read only.
 pub const INTERFACES: &str = "Microsoft.Network/networkInterfaces";
 /// VNets.
 pub const NETWORKS: &str = "Microsoft.Network/virtualNetworks";
-/// Their subnets. An endpoint is put into one by who may [`join`] it.
+/// Their subnets. Creating an endpoint in one needs [`join`].
 pub const SUBNETS: &str = "Microsoft.Network/virtualNetworks/subnets";
 /// Peerings of a VNet.
 pub const PEERINGS: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
-/// Security groups. A subnet takes one of those that its writer may [`join`].
+/// Security groups. Referring to one from a subnet needs [`join`].
 pub const SECURITY_GROUPS: &str = "Microsoft.Network/networkSecurityGroups";
-/// Load balancers. A private link service takes the frontends that its writer may [`join`].
+/// Load balancers. Using a frontend for a private link service needs [`join`].
 pub const LOAD_BALANCERS: &str = "Microsoft.Network/loadBalancers";
-/// Private DNS zones. An endpoint puts its records into those that its writer may [`join`].
+/// Private DNS zones. Writing an endpoint's records into one needs [`join`].
 pub const DNS_ZONES: &str = "Microsoft.Network/privateDnsZones";
 /// Links of a zone to VNets.
 pub const ZONE_LINKS: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLinks";
-/// The zones that an endpoint's records stand in.
+/// The zone groups of endpoints.
 pub const ZONE_GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
-/// Private link services: the type of a link resource that names none.
+/// Private link services: the type of a link resource without an explicit type.
 pub const SERVICES: &str = "Microsoft.Network/privateLinkServices";
-/// What may be connected to from here.
+/// The list of resource types that endpoints can connect to.
 pub const AVAILABLE_TYPES: &str = "Microsoft.Network/locations/availablePrivateEndpointTypes";
 /// Resource groups.
 pub const RESOURCE_GROUPS: &str = "Microsoft.Resources/subscriptions/resourceGroups";
-/// Role definitions. They hold everywhere, so they are judged at `/`.
+/// Role definitions. They apply everywhere, so they are checked at `/`.
 pub const ROLE_DEFINITIONS: &str = "Microsoft.Authorization/roleDefinitions";
-/// Role assignments, judged at the scope that they are for.
+/// Role assignments, checked at their own scope.
 pub const ROLE_ASSIGNMENTS: &str = "Microsoft.Authorization/roleAssignments";
 /// The daemon's state.
 pub const STATUS: &str = "Privlink/status";
-/// Sessions. Of one endpoint: judged at its scope.
+/// Sessions. Those of one endpoint are checked at its scope.
 pub const FLOWS: &str = "Privlink/flows";
 /// What would happen to a packet.
 pub const EXPLAIN: &str = "Privlink/explain";
 /// The audit log.
 pub const AUDIT: &str = "Privlink/audit";
-/// Bearer tokens. Who writes them can act as any of them.
+/// Bearer tokens. A writer of tokens can act as any of them.
 pub const TOKENS: &str = "Privlink/tokens";
 /// Copies of the store.
 pub const BACKUP: &str = "Privlink/backup";
-/// The daemon's own file, which is applied with the daemon's rights whoever asks for it.
+/// The daemon's own file. It is always applied with the daemon's rights.
 pub const CONFIGURATION: &str = "Privlink/configuration";
 
-/// To see a thing of type `kind`.
+/// Read an object of type `kind`.
 pub fn read(kind: &str) -> Action {
     of(kind, "read")
 }
 
-/// To make or change one.
+/// Create or change one.
 pub fn write(kind: &str) -> Action {
     of(kind, "write")
 }
 
-/// To delete one.
+/// Delete one.
 pub fn delete(kind: &str) -> Action {
     of(kind, "delete")
 }
@@ -78,22 +78,22 @@ pub fn join(kind: &str) -> Action {
     of(kind, "join/action")
 }
 
-/// To let another VNet peer with one: of [`NETWORKS`].
+/// Peer another VNet with one: for [`NETWORKS`].
 pub fn peer() -> Action {
     of(NETWORKS, "peer/action")
 }
 
-/// To approve and reject connections to a link resource of type `kind`: the owner's right.
+/// Approve and reject connections to a link resource of type `kind`: the owner's right.
 pub fn approve(kind: &str) -> Action {
     of(kind, "privateEndpointConnectionsApproval/action")
 }
 
-/// To do what a thing is for: [`BACKUP`].
+/// Run the operation itself: for [`BACKUP`].
 pub fn perform(kind: &str) -> Action {
     of(kind, "action")
 }
 
-/// The connections to link resources of type `kind`, themselves read, written and deleted.
+/// The type of connections to link resources of type `kind`.
 pub fn connections(kind: &str) -> String {
     format!("{kind}/privateEndpointConnections")
 }

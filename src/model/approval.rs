@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 
-/// Pending requests to one resource of one requester who may not read it, at most: an owner is not buried by somebody
-/// who knows an ID and nothing else.
+/// The most pending requests of one requester to one resource that it may not read, so that nobody can flood an owner
+/// with requests by knowing an ID.
 pub const PENDING_MAX: usize = 20;
 
 /// What can be done to a connection.
@@ -16,33 +16,33 @@ pub enum Action {
     Approve,
     /// By the owner.
     Reject,
-    /// By the owner, for good.
+    /// By the owner, for good: Disconnected.
     Remove,
-    /// By the consumer: the endpoint goes, and the connection with it.
+    /// By the consumer: deletes the endpoint with its connection.
     Delete,
 }
 
 impl Action {
-    /// The word of the command line.
+    /// The verb of the command line.
     pub fn verb(self) -> &'static str {
         self.into()
     }
 }
 
-/// The table has no such step.
+/// This action is not allowed in this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {} a connection that is {from}", action.verb())]
 pub struct InvalidTransition {
-    /// State it is in.
+    /// The current state.
     pub from: ConnectionState,
-    /// What was asked.
+    /// The requested action.
     pub action: Action,
 }
 
-/// The state after `action`; equal to `from` where there is nothing to change; `None`: gone.
+/// The state after `action`. Equal to `from` if nothing changes. `None`: the connection is deleted.
 ///
 /// # Errors
-/// A Disconnected connection can only go: the owner has removed it for good and the endpoint has to be deleted.
+/// A Disconnected connection can only be deleted, with its endpoint: the owner has removed it for good.
 pub fn next(from: ConnectionState, action: Action) -> Result<Option<ConnectionState>, InvalidTransition> {
     match (from, action) {
         // From Rejected too: the owner may change their mind.
@@ -54,18 +54,18 @@ pub fn next(from: ConnectionState, action: Action) -> Result<Option<ConnectionSt
     }
 }
 
-/// How an endpoint is asked for.
+/// How an endpoint is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Manual approval was asked for; else automatic.
+    /// Whether manual approval is requested, instead of automatic.
     pub manual: bool,
     /// The caller holds the approval right on the resource.
     pub holds_right: bool,
-    /// The endpoint's subscription stands on the resource's auto-approval list.
+    /// The endpoint's subscription is on the resource's auto-approval list.
     pub on_list: bool,
 }
 
-/// Automatic approval was asked for by somebody who may not approve.
+/// Automatic approval was requested by somebody who may not approve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("automatic approval needs the approval right on the resource; ask for manual approval instead")]
 pub struct NotEntitled;

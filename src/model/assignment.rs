@@ -1,4 +1,4 @@
-//! Who has which role where.
+//! Role assignments.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct RoleAssignment {
 }
 
 caseless! {
-    /// An assignment's name: a UUID that follows from its content, so that the same assignment twice is one.
+    /// An assignment's name: a UUID derived from its content, so that equal assignments have the same name.
     AssignmentId, check_id
 }
 
@@ -43,7 +43,7 @@ fn check_id(text: &str) -> Result<(), Malformed> {
 }
 
 impl RoleAssignment {
-    /// The token that it is made to by its name.
+    /// The token, if the principal is a token's name.
     pub(crate) fn token(&self) -> Option<&TokenName> {
         match &self.principal {
             Principal::Token(name) => Some(name),
@@ -51,7 +51,7 @@ impl RoleAssignment {
         }
     }
 
-    /// Its id: version 8 of RFC 9562 §5.8, of the content without regard to case.
+    /// Its id: a UUID of version 8 (RFC 9562 §5.8), derived from the lower-case content.
     pub fn id(&self) -> AssignmentId {
         let content = format!("{}\n{}\n{}", self.principal, self.role.folded(), self.scope.folded());
         let mut bytes = [0; 16];
@@ -64,7 +64,7 @@ impl RoleAssignment {
     }
 }
 
-/// Who has which role before anything is assigned: uid 0 and the daemon's user own everything, one group may read.
+/// The built-in assignments: uid 0 and the daemon's user are Owners of everything, and one group may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     /// The daemon's uid: Owner of everything, as uid 0 is.
@@ -74,7 +74,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// The assignments that it stands for; they cannot be deleted.
+    /// These assignments. They cannot be deleted.
     pub fn assignments(self) -> Vec<RoleAssignment> {
         let owners = [Some(0), (self.daemon != 0).then_some(self.daemon)];
         let owners = owners.into_iter().flatten().map(|uid| (Principal::Uid(uid), OWNER));

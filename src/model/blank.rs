@@ -1,10 +1,10 @@
-//! A link resource that nothing is known of.
+//! A link resource with default values.
 
 use super::{Balance, DRAIN, LinkResource, Tags, TimeoutOverrides, Visibility};
 
 impl LinkResource {
-    /// One of type `kind` that nothing is known of yet. Its backends may serve another one too: a client of Azure has no word
-    /// to say so, and what shows the resource says it.
+    /// A resource of type `kind` with default values. Its backends may be shared: a client of Azure cannot say so, and
+    /// `show` reports it.
     #[must_use]
     pub fn blank(kind: Option<String>) -> Self {
         Self {

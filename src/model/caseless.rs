@@ -1,10 +1,10 @@
-//! Text that is compared without regard to case, and shown as it was written.
+//! Text that is compared without case, and shown as it was written.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// A text that cannot be what it should be. What is shown of it is short and holds no control characters.
+/// An invalid text. Only a short part without control characters is shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{shown}` is not a valid {what}: {remedy}")]
 pub struct Malformed {
@@ -34,7 +34,7 @@ impl Malformed {
     }
 }
 
-/// See the module. Folded once, so that comparing is comparing bytes.
+/// See the module. The lower-case form is computed once, so that a comparison compares bytes.
 #[derive(Clone)]
 pub(crate) struct Caseless {
     written: Box<str>,
@@ -82,7 +82,7 @@ impl fmt::Debug for Caseless {
     }
 }
 
-/// A type of checked [`Caseless`] text, stored as a string: `$check` says what is wrong with a text.
+/// Declares a type of checked [`Caseless`] text, stored as a string. `$check` returns what is wrong with a text.
 macro_rules! caseless {
     ($(#[$attribute:meta])* $name:ident, $check:path) => {
         $(#[$attribute])*

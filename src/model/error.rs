@@ -1,5 +1,5 @@
-//! Why a command was refused: one shape for the socket, the command line and the log. It knows no
-//! HTTP; `api` maps `ErrorKind` to a status in one place.
+//! The error of a refused command: the same for the API, the command line and the log. It knows no HTTP; `api` maps
+//! `ErrorKind` to a status.
 
 use std::fmt;
 
@@ -7,59 +7,59 @@ use serde::Serialize;
 
 use super::sentence::{Sees, Sentence, UNSEEN, sentence};
 
-/// What sort of refusal it is.
+/// The kind of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ErrorKind {
-    /// The thing named does not exist, or its name is ambiguous.
+    /// The object does not exist, or its name is ambiguous.
     NotFound,
     /// The caller lacks the named action.
     Forbidden,
-    /// The state it is in does not allow it (`approval::next`).
+    /// The object's state does not allow it (`approval::next`).
     InvalidTransition,
     /// Something exists already, or is in use.
     Conflict,
-    /// The request contradicts itself, the model or a quota.
+    /// The request contradicts itself or the model, or exceeds a quota.
     Invalid,
-    /// A worker or the host did not follow; the daemon may be stopping.
+    /// A worker or the host failed. The daemon may be stopping.
     Unavailable,
-    /// The durable state could not be written.
+    /// The state could not be stored.
     Storage,
 }
 
 /// One of several mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorDetail {
-    /// Names the rule, for programs; stable.
+    /// The rule's stable code, for programs.
     pub code: &'static str,
-    /// Where it shows, such as `endpoint default/orders: subnet`; the reader is told the first that it may see. Empty:
-    /// nowhere in particular.
+    /// Its places, such as `endpoint default/orders: subnet`. The reader gets the first that it may see. Empty: no
+    /// particular place.
     pub places: Vec<Sentence>,
     /// What is wrong, and what to do.
     pub message: Sentence,
 }
 
-/// Code of every rule that shows only where the reader sees nothing.
+/// The code of a rule whose places are all invisible to the reader.
 pub const UNSEEN_RULE: &str = "InUse";
 
 impl ErrorDetail {
-    /// A rule that shows nowhere in particular.
+    /// A detail without a place.
     pub fn new(code: &'static str, message: impl Into<Sentence>) -> Self {
         Self { code, places: Vec::new(), message: message.into() }
     }
 
-    /// The same, which shows at `place` too.
+    /// Adds a place.
     #[must_use]
     pub fn at(mut self, place: impl Into<Sentence>) -> Self {
         self.places.push(place.into());
         self
     }
 
-    /// Where it shows.
+    /// The first place.
     pub fn target(&self) -> String {
         self.places.first().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The rule as who `sees` may read it; where its places are all unseen, no more than that there is one.
+    /// The detail without what the reader may not see. If all its places are invisible, only a general message remains.
     #[must_use]
     pub fn told(&self, sees: Sees<'_>) -> Self {
         let place = self.places.iter().find(|place| place.is_seen(sees));
@@ -83,49 +83,49 @@ impl fmt::Display for ErrorDetail {
     }
 }
 
-/// A refused command: nothing of it is acknowledged. Whether anything of it is in force stands in
-/// `message` (law 7: only a revocation can be in force without being acknowledged).
+/// The error of a refused command. No part of the command is acknowledged. `message` says whether a part of it is in
+/// force (law 7: only a revocation can be in force without being acknowledged).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What sort it is.
+    /// Its kind.
     pub kind: ErrorKind,
-    /// Stable, in Azure's style, such as `AuthorizationFailed`.
+    /// A stable code in Azure's style, such as `AuthorizationFailed`.
     pub code: &'static str,
     /// What is wrong, naming the thing.
     pub message: Sentence,
-    /// What to do about it; empty where nothing helps.
+    /// What to do about it. Empty: nothing helps.
     pub remedy: Sentence,
-    /// Every single mistake, where there are several.
+    /// All mistakes, if there are several.
     pub details: Vec<ErrorDetail>,
 }
 
-/// Code of a refusal for several broken rules.
+/// The code for several broken rules with different codes.
 pub const SEVERAL: &str = "InvalidModel";
 
 impl Error {
-    /// A refusal without details.
+    /// An error without details.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<Sentence>, remedy: impl Into<Sentence>) -> Self {
         Self { kind, code, message: message.into(), remedy: remedy.into(), details: Vec::new() }
     }
 
-    /// The same with every single mistake.
+    /// Adds all mistakes.
     #[must_use]
     pub fn with_details(mut self, details: Vec<ErrorDetail>) -> Self {
         self.details = details;
         self
     }
 
-    /// For broken rules, by the code that they share.
+    /// An error for broken rules, with their common code.
     pub fn of_rules(message: impl Into<Sentence>, remedy: impl Into<Sentence>, rules: Vec<ErrorDetail>) -> Self {
         Self::new(ErrorKind::Invalid, common_code(&rules), message, remedy).with_details(rules)
     }
 
-    /// The refusal as who `sees` may read it: nothing in it needs to be hidden any more.
+    /// The error without what the reader may not see.
     #[must_use]
     pub fn told(&self, sees: Sees<'_>) -> Self {
         let mut details: Vec<ErrorDetail> = Vec::new();
         for rule in self.details.iter().map(|rule| rule.told(sees)) {
-            // How many rules of the same words there are tells how much the reader does not see.
+            // Equal general messages appear once: their number would reveal how much is hidden.
             if !(rule.code == UNSEEN_RULE && details.contains(&rule)) {
                 details.push(rule);
             }
@@ -141,7 +141,7 @@ impl Error {
     }
 }
 
-/// The code of the one rule that is broken, where it is one.
+/// The common code of the rules, or [`SEVERAL`].
 fn common_code(rules: &[ErrorDetail]) -> &'static str {
     let code = rules.first().map(|first| first.code);
     code.filter(|code| rules.iter().all(|other| other.code == *code)).unwrap_or(SEVERAL)

@@ -1,5 +1,5 @@
-//! What a typed resource says to its own clients: properties that mean nothing here. Those of a list are kept and shown
-//! again; any other may be a secret, so of it nothing is kept but its name.
+//! Properties of typed resources that privlink does not use. Those on a list are stored and shown again. Any other may
+//! be a secret, so only its name is stored.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -8,16 +8,16 @@ use serde_json::{Map, Value};
 
 use super::state::ControlState;
 
-/// Bytes of what is kept at most.
+/// The most bytes of stored properties.
 pub const KEPT_MAX: usize = 16 * 1024;
-/// Names of what is not kept at most.
+/// The most names of properties that are not stored.
 pub const NAMES_MAX: usize = 64;
-/// Characters of such a name at most.
+/// The most characters of such a name.
 pub const NAME_MAX: usize = 128;
-/// Where the names of what was not kept stand in the text.
+/// The key of these names in the stored text.
 pub const NOT_KEPT: &str = "notKept";
 
-/// What is understood, or computed, and so neither kept here nor missed.
+/// Properties that privlink uses or computes itself.
 const OWN: [&str; 8] = ["id", "name", "type", "location", "tags", "etag", "systemData", "properties"];
 const COMPUTED: [&str; 7] = [
     "provisioningState",
@@ -29,7 +29,7 @@ const COMPUTED: [&str; 7] = [
     "creationTime",
 ];
 
-/// Listed properties, as a tree of names in lower case; a leaf is kept.
+/// The listed properties, as a tree of lower-case names. Leaves are stored.
 #[derive(Debug, Default)]
 struct Listed(HashMap<String, Listed>);
 
@@ -46,7 +46,7 @@ impl Listed {
     }
 }
 
-/// The list by type in lower case; what holds for any type is in each.
+/// The list by lower-case type. Entries for all types are in each.
 static LISTED: LazyLock<HashMap<String, Listed>> = LazyLock::new(|| {
     let lines = include_str!("kept_properties.txt").lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(|line| line.split_once(' '));
@@ -64,8 +64,9 @@ static LISTED: LazyLock<HashMap<String, Listed>> = LazyLock::new(|| {
 
 const ANY: &str = "any";
 
-/// What is kept of an object of `kind` after `body` came over what was kept `before`, as JSON; empty: nothing. What the
-/// body says nothing of stays, and null takes it away; names of what was not kept stay known. `None`: it is too much.
+/// The stored properties of an object of `kind`, as JSON, after merging `body` into those stored `before`. Empty: none.
+/// Properties that the body does not mention stay; null removes one. Names of properties that are not stored stay, too.
+/// `None`: it is too much.
 pub fn kept(kind: &str, before: &str, body: &Value) -> Option<String> {
     let (mut merged, lost) = shown(before);
     overlay(&mut merged, body.as_object()?);
@@ -73,7 +74,7 @@ pub fn kept(kind: &str, before: &str, body: &Value) -> Option<String> {
     sorted(kind, &merged, lost)
 }
 
-/// Puts the members of `body` over those of `kept`.
+/// Merges `body` into `kept`.
 fn overlay(kept: &mut Map<String, Value>, body: &Map<String, Value>) {
     for (name, value) in body {
         let name = kept.keys().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).clone();
@@ -85,7 +86,7 @@ fn overlay(kept: &mut Map<String, Value>, body: &Map<String, Value>) {
     }
 }
 
-/// [`kept`], where the names in `lost` were not kept before.
+/// As [`kept`], with the names in `lost` from before.
 fn sorted(kind: &str, body: &Map<String, Value>, mut lost: BTreeSet<String>) -> Option<String> {
     let listed = LISTED.get(&kind.to_lowercase()).or_else(|| LISTED.get(ANY))?;
     let mut kept = Map::new();
@@ -123,7 +124,7 @@ fn miss(lost: &mut BTreeSet<String>, path: &str) {
     lost.insert(path.chars().take(NAME_MAX).collect());
 }
 
-/// What of `value` at `path` is listed; what is not is noted as lost. `None`: nothing of it.
+/// The listed part of `value` at `path`. The rest is added to the lost names. `None`: nothing is listed.
 fn pick(listed: &Listed, path: &str, value: &Value, lost: &mut BTreeSet<String>) -> Option<Value> {
     match value {
         Value::Array(all) => {
@@ -141,20 +142,21 @@ fn pick(listed: &Listed, path: &str, value: &Value, lost: &mut BTreeSet<String>)
             }
             (object.is_empty() || !kept.is_empty()).then_some(Value::Object(kept))
         }
-        // An object is expected here, whatever a text in its place says.
+        // An object is expected here, so a text in its place is dropped.
         Value::Bool(_) | Value::Number(_) | Value::String(_) if !listed.0.is_empty() => None,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.clone()),
     }
 }
 
-/// What is shown of the text that [`kept`] made, and the names of what was not kept.
+/// The properties in a text made by [`kept`], and the names of lost ones.
 pub fn shown(text: &str) -> (Map<String, Value>, Option<Value>) {
     let mut kept: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     let lost = kept.remove(NOT_KEPT);
     (kept, lost)
 }
 
-/// Removes what an older release kept of bodies and this one would not; returns the resources that it concerns, in words.
+/// Removes stored properties that an older release kept and this one would not. Returns descriptions of the changed
+/// resources.
 pub(crate) fn clean(state: &mut ControlState) -> Vec<(String, String)> {
     let mut cleaned = Vec::new();
     let resources: Vec<_> = state.model.resources.iter().map(|(key, one)| (key.clone(), one.clone())).collect();

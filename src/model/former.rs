@@ -1,4 +1,4 @@
-//! What is left of typed resources that were deleted while endpoints were bound to them.
+//! Records of typed resources that were deleted while endpoints were bound to them.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, LinkResource, Model, PrivateEndpoint};
 
-/// What is left of a typed resource that was deleted while endpoints were bound to it.
+/// The record of a typed resource that was deleted while endpoints were bound to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerResource {
-    /// As of [`LinkResource`].
+    /// As in [`LinkResource`].
     pub kind: Option<String>,
-    /// As of [`LinkResource`]: names outlive what they led to, so that nobody is sent elsewhere.
+    /// As in [`LinkResource`]. The names stay reserved, so that they never resolve to another address.
     #[serde(default)]
     pub region: String,
-    /// As of [`LinkResource`].
+    /// As in [`LinkResource`].
     #[serde(default)]
     pub fqdns: Vec<String>,
-    /// Names of each member that had some of its own.
+    /// The members with names of their own.
     #[serde(default)]
     pub targets: Vec<FormerTarget>,
-    /// Who was bound to it. They pass nothing, whatever has its name since.
+    /// The endpoints that were bound to it. They pass no traffic, even if a later resource has the same name.
     #[serde(default)]
     pub endpoints: BTreeSet<Key>,
-    /// Resources that had the same key before it, each with those who were bound to it.
+    /// Earlier resources with the same key, each with its endpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<FormerResource>,
 }
 
 impl FormerResource {
-    /// What is to be remembered of `resource`.
+    /// The record of `resource`.
     #[must_use]
     pub fn of(resource: &LinkResource) -> Self {
         let named = resource.targets.iter().filter(|target| !target.fqdns.is_empty());
@@ -47,17 +47,17 @@ impl FormerResource {
         }
     }
 
-    /// This one and the earlier ones.
+    /// This record and the earlier ones.
     pub fn each(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.earlier)
     }
 
-    /// The one that `endpoint` was bound to.
+    /// The record of the resource that `endpoint` was bound to.
     fn holding(&self, endpoint: &Key) -> Option<&Self> {
         self.each().find(|former| former.endpoints.contains(endpoint))
     }
 
-    /// This one, which had the key after `older`.
+    /// This record with `older` as an earlier one.
     #[must_use]
     pub fn after(self, older: Option<Self>) -> Self {
         let older = older.map(|mut older| {
@@ -67,7 +67,7 @@ impl FormerResource {
         Self { earlier: older.unwrap_or_default(), ..self }
     }
 
-    /// What of it `stays` are still bound to; `None`: nothing, and nothing is to be remembered.
+    /// The part of the record that endpoints in `stays` still need. `None`: none.
     #[must_use]
     pub fn kept(&self, stays: impl Fn(&Key) -> bool) -> Option<Self> {
         let kept = |one: &Self| Self {
@@ -81,20 +81,20 @@ impl FormerResource {
     }
 }
 
-/// Names of one member of a resource that is deleted.
+/// The names of one member of a deleted resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerTarget {
-    /// As of [`TargetSpec`](super::TargetSpec).
+    /// As in [`TargetSpec`](super::TargetSpec).
     pub subresource: String,
-    /// As of [`TargetSpec`](super::TargetSpec).
+    /// As in [`TargetSpec`](super::TargetSpec).
     pub member: String,
-    /// As of [`TargetSpec`](super::TargetSpec).
+    /// As in [`TargetSpec`](super::TargetSpec).
     pub fqdns: Vec<String>,
 }
 
 impl Model {
-    /// The type of what `endpoint` is bound to, also where that is gone and something else has its key since; `None`: a
-    /// private link service, or nothing that is known.
+    /// The type of the resource that `endpoint` is bound to, also if that is deleted and its key is used again. `None`:
+    /// a private link service, or an unknown resource.
     pub fn bound_kind(&self, key: &Key, endpoint: &PrivateEndpoint) -> Option<&str> {
         let former = self.former_of(key, endpoint).map(|former| &former.kind);
         let live = self.resources.get(&endpoint.resource).map(|resource| &resource.kind);
@@ -102,13 +102,13 @@ impl Model {
         kind.and_then(Option::as_deref)
     }
 
-    /// Whether `endpoint` was bound to a resource that is gone.
+    /// Whether `endpoint` was bound to a deleted resource.
     pub fn is_left(&self, key: &Key, endpoint: &PrivateEndpoint) -> bool {
         self.former_resources.get(&endpoint.resource).is_some_and(|former| former.holding(key).is_some())
     }
 
-    /// What is left of the resource that `endpoint` was bound to; of the last one that had its key, where none says that
-    /// it was.
+    /// The record of the resource that `endpoint` was bound to, or of the last one with its key if no record lists the
+    /// endpoint.
     pub fn former_of(&self, key: &Key, endpoint: &PrivateEndpoint) -> Option<&FormerResource> {
         let former = self.former_resources.get(&endpoint.resource)?;
         Some(former.holding(key).unwrap_or(former))

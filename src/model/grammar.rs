@@ -1,5 +1,4 @@
-//! The grammar of names: what may stand between two slashes of a scope or of a resource ID, and what an object may be
-//! called.
+//! The grammar of names: the parts of scopes and resource IDs, and names of objects.
 
 use std::borrow::Cow;
 
@@ -9,34 +8,34 @@ const GROUP_MAX: usize = 90;
 /// Most characters of any other part: names of DNS zones are the longest (RFC 1035 §2.3.4).
 const PART_MAX: usize = 253;
 
-/// What may name a resource group, for people.
+/// The rule for names of resource groups, for messages.
 pub const GROUP_REMEDY: &str =
     "use 1 to 90 letters and digits of any script, `-`, `_`, `.`, `(` and `)`, and end with anything but a `.`";
 
-/// What any other part may be, for people.
+/// The rule for all other parts, for messages.
 pub const PART_REMEDY: &str = "use 1 to 253 letters, digits, `-`, `_` and `.`, and begin with a letter, a digit or `_`";
 
-/// Whether `text` may name a resource group: what Azure allows.
+/// Whether `text` may name a resource group, as in Azure.
 pub fn is_group(text: &str) -> bool {
     let allowed = |letter: char| letter.is_alphanumeric() || "-_.()".contains(letter);
     (1..=GROUP_MAX).contains(&text.chars().count()) && text.chars().all(allowed) && !text.ends_with('.')
 }
 
-/// Whether `text` may be any other part of an ID: all that the names of any kind, and of types, have in common.
+/// Whether `text` may be any other part of an ID: the common rule for names of all kinds and types.
 pub fn is_part(text: &str) -> bool {
     text.len() <= PART_MAX
         && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Whether `text` may stand where an ID names a resource group. Releases before this grammar took a dot at the end.
+/// Whether `text` may name a resource group in an ID. Older releases also allowed a dot at the end.
 pub fn stands_for_group(text: &str) -> bool {
     is_group(text) || is_part(text)
 }
 
-/// `text` as a part of the scope of an object that is there. What no ID can name (an earlier release may have let it
-/// in) is written with percent signs, which no scope that is read may have. So it lies where it always lay, below its
-/// own group, and is nobody else's.
+/// `text` as a part of the scope of an existing object. A name that the grammar does not allow (an earlier release may
+/// have) is written with percent signs, which no parsed scope can contain. So the object stays below its own group, and
+/// no other scope can match it.
 pub(crate) fn written(text: &str, fits: fn(&str) -> bool) -> Cow<'_, str> {
     if fits(text) {
         return text.into();

@@ -1,5 +1,5 @@
-//! Azure's names for objects: resource IDs, which are compared without regard to case, and aliases of private link
-//! services, which tell nothing of where the service is.
+//! Azure's resource IDs, which are compared without case, and aliases of private link services, which do not reveal the
+//! service's location.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub const LOAD_BALANCER: &str = "Microsoft.Network/loadBalancers";
 pub const DNS_ZONE: &str = "Microsoft.Network/privateDnsZones";
 /// Type of a private endpoint.
 pub const ENDPOINT: &str = "Microsoft.Network/privateEndpoints";
-/// Type of the interface that comes and goes with an endpoint.
+/// Type of an endpoint's network interface.
 pub const NETWORK_INTERFACE: &str = "Microsoft.Network/networkInterfaces";
 /// Type of a connection, below that of its resource.
 pub const CONNECTIONS: &str = "privateEndpointConnections";
@@ -34,12 +34,12 @@ pub struct ArmId {
     key: Key,
     /// Such as `Microsoft.Network`.
     provider: String,
-    /// Type and name, from the outermost object to the one meant; never empty.
+    /// Type and name of each part, from the outermost object to the innermost. Never empty.
     path: Vec<(String, String)>,
 }
 
 impl ArmId {
-    /// The ID of the object `name` of type `kind`, below nothing else.
+    /// The ID of the top-level object `name` of type `kind`.
     fn top(kind: &str, key: &Key) -> Self {
         let (provider, kind) = kind.split_once('/').unwrap_or(("", kind));
         let path = vec![(kind.to_owned(), key.name.clone())];
@@ -53,7 +53,7 @@ impl ArmId {
         self
     }
 
-    /// Whether `text` is meant to be an ID: whatever begins with a slash.
+    /// Whether `text` is an ID: it begins with a slash.
     pub fn is_meant(text: &str) -> bool {
         text.trim_start().starts_with('/')
     }
@@ -133,13 +133,13 @@ impl ArmId {
     }
 }
 
-/// Every ID that stands in `text`, between quotes, spaces or the like.
+/// Every ID in `text`, between quotes, spaces or the like.
 pub fn written_in(text: &str) -> impl Iterator<Item = ArmId> + '_ {
     let ends = |c: char| c.is_whitespace() || c == '"' || c == '\'';
     text.split(ends).filter(|part| ArmId::is_meant(part)).filter_map(|part| ArmId::parse(part).ok())
 }
 
-/// How an ID looks, for messages.
+/// The form of an ID, for messages.
 const FORM: &str = "/subscriptions/S/resourceGroups/G/providers/PROVIDER/TYPE/NAME";
 
 impl fmt::Display for ArmId {
@@ -192,7 +192,7 @@ pub fn endpoint(key: &Key) -> ArmId {
     ArmId::top(ENDPOINT, key)
 }
 
-/// The ID of the interface of an endpoint: of the name that its owner gave it, or of one that follows from its key.
+/// The ID of an endpoint's interface, with the name that its author gave, or one derived from its key.
 pub fn network_interface(key: &Key, endpoint: &PrivateEndpoint) -> ArmId {
     let given = endpoint.labels.as_ref().and_then(|labels| labels.interface.clone());
     let name = given.unwrap_or_else(|| format!("{}.nic.{}", key.name, guid("network interface", key)));
@@ -200,7 +200,7 @@ pub fn network_interface(key: &Key, endpoint: &PrivateEndpoint) -> ArmId {
 }
 
 /// The ID of the connection between `endpoint` and the link resource `key` of type `kind`, on the resource's side.
-/// Endpoints of two groups may have one name, so the connection's has a part derived from the whole key.
+/// Endpoints of two groups may have the same name, so the connection's name contains a hash of the whole key.
 pub fn connection(kind: Option<&str>, key: &Key, endpoint: &Key) -> ArmId {
     resource(kind, key).below(CONNECTIONS, &format!("{}.{}", endpoint.name, guid("connection", endpoint)))
 }
@@ -212,7 +212,7 @@ pub fn alias(key: &Key, resource: &LinkResource) -> Option<String> {
     Some(format!("{prefix}.{}.{}{ALIAS_END}", guid("alias", key), region(&resource.region)))
 }
 
-/// The service that an alias names, in either form and without regard to case.
+/// The service with this alias, in either form. Case does not matter.
 pub fn by_alias<'a>(model: &'a Model, text: &str) -> Option<&'a Key> {
     let front = before_end(text)?;
     let named = |(key, resource): &(&Key, &LinkResource)| {
@@ -229,7 +229,7 @@ pub fn is_alias(text: &str) -> bool {
     before_end(text).is_some_and(|front| front.split('.').count() > 2)
 }
 
-/// An alias without what every alias ends with.
+/// An alias without the common suffix.
 fn before_end(text: &str) -> Option<&str> {
     let without = |end: &str| {
         let (front, rest) = text.split_at_checked(text.len().checked_sub(end.len())?)?;
@@ -238,13 +238,13 @@ fn before_end(text: &str) -> Option<&str> {
     without(ALIAS_END).or_else(|| without(OLD_ALIAS_END))
 }
 
-/// What every alias ends with, as in Azure.
+/// The common suffix of aliases, as in Azure.
 const ALIAS_END: &str = ".azure.privatelinkservice";
 
-/// What those ended with that earlier releases showed.
+/// The suffix of aliases in earlier releases.
 const OLD_ALIAS_END: &str = ".privlink";
 
-/// A UUID that follows from what it is for and whose it is (RFC 9562 §5.8, version 8).
+/// A UUID derived from its purpose and its owner (RFC 9562 §5.8, version 8).
 pub fn guid(purpose: &str, key: &Key) -> String {
     let digest = Sha256::digest(format!("privlink {purpose} {}", key.folded()));
     let mut bytes = [0_u8; 16];

@@ -8,9 +8,9 @@ use super::Key;
 /// An object of the model, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Item {
-    /// What it is.
+    /// Its kind.
     pub kind: ItemKind,
-    /// Which one.
+    /// Its name.
     pub key: Key,
 }
 
@@ -34,7 +34,7 @@ macro_rules! item_kind {
             /// Every kind.
             pub const ALL: [Self; [$(Self::$kind),*].len()] = [$(Self::$kind),*];
 
-            /// What a file calls the table of one.
+            /// The name of its table in a file.
             pub fn table(self) -> &'static str {
                 self.into()
             }

@@ -1,4 +1,4 @@
-//! The name of an object: unique, and compared without regard to case, as Azure's are.
+//! The key of an object: unique, and compared without case, as in Azure.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,18 +9,18 @@ use std::sync::{Arc, LazyLock, Weak};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
-/// The subscription and the resource group of an object that names none.
+/// The default subscription and resource group.
 pub const DEFAULT: &str = "default";
 
-/// Subscription, resource group and name: unique per kind of object, compared without regard to case.
+/// Subscription, resource group and name: unique per kind of object, compared without case.
 ///
-/// Shown as `group/name`, with the subscription in front unless it is `default`. A clone is a counter, and keys that
-/// are written alike share one text, however they came about: each endpoint is named in many places.
+/// Shown as `group/name`, with the subscription in front unless it is `default`. Cloning it costs one reference count.
+/// Keys with the same spelling share one text, because each endpoint is named in many places.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Key(Arc<KeyParts>);
 
-/// What a [`Key`] is made of, as it was written.
+/// The parts of a [`Key`], as written.
 #[derive(Debug)]
 pub struct KeyParts {
     /// Owning subscription.
@@ -29,16 +29,16 @@ pub struct KeyParts {
     pub group: String,
     /// Name within the group.
     pub name: String,
-    /// All three in lower case, so that a comparison allocates nothing.
+    /// All three parts in lower case, so that a comparison does not allocate.
     folded: String,
-    /// Where it stands in [`KNOWN`].
+    /// Its hash in [`KNOWN`].
     hash: u64,
 }
 
-/// Every key there is, by a hash of how it is written; where two have one hash, only the later.
+/// All living keys by a hash of their spelling. If two have the same hash, only the later one.
 static KNOWN: LazyLock<DashMap<u64, Weak<KeyParts>>> = LazyLock::new(DashMap::new);
 
-/// Hashes how a key is written.
+/// Hashes the spelling of a key.
 static WRITTEN: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::RandomState::default);
 
 impl Drop for KeyParts {
@@ -53,12 +53,12 @@ impl Key {
         Self::of(DEFAULT, group, name)
     }
 
-    /// Stands for a reference that could not be read: nothing is called so.
+    /// A placeholder for an unreadable reference. No object has this key.
     pub fn nowhere() -> Self {
         Self::new("-", "-")
     }
 
-    /// The key of something that belongs to no resource group: a role, an assignment.
+    /// The key of an object without a resource group: a role or an assignment.
     pub fn global(name: impl Into<String>) -> Self {
         Self::of("", "", name)
     }
@@ -67,7 +67,7 @@ impl Key {
     pub fn of(subscription: impl Into<String>, group: impl Into<String>, name: impl Into<String>) -> Self {
         let (subscription, group, name) = (subscription.into(), group.into(), name.into());
         let hash = WRITTEN.hash_one((&subscription, &group, &name));
-        // Its own statement: nothing of the map is borrowed any more when a key is dropped.
+        // A separate statement, so that the map is not borrowed when a key is dropped.
         let known = KNOWN.get(&hash).and_then(|known| known.upgrade());
         if let Some(known) = known
             && (&known.subscription, &known.group, &known.name) == (&subscription, &group, &name)
@@ -85,7 +85,7 @@ impl Key {
         Self::of(subscription, group, group)
     }
 
-    /// The key that `text` means for an object beside `self`: `name`, `group/name` or `subscription/group/name`.
+    /// Resolves `text` relative to `self`: `name`, `group/name` or `subscription/group/name`.
     #[must_use]
     pub fn beside(&self, text: &str) -> Self {
         let parts: Vec<&str> = text.splitn(3, '/').collect();

@@ -1,14 +1,14 @@
-//! Link identifiers: each is given out once, and none tells its reader how many others there are.
+//! Link identifiers: each is used once, and none reveals how many others there are.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Rounds of the cipher that makes identifiers of numbers.
+/// Rounds of the cipher that turns numbers into identifiers.
 const ROUNDS: u8 = 8;
 
-/// What identifiers are made with: a secret of this state.
+/// The key of that cipher: a secret of this state.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkKey([u8; 16]);
 
@@ -18,7 +18,7 @@ impl LinkKey {
         Self(random)
     }
 
-    /// The identifier of `number`, another one for each: a Feistel cipher over its two halves.
+    /// The identifier of `number`. A Feistel cipher over its two halves makes it unique for each.
     fn identifier(self, number: u32) -> u32 {
         let [first, second, third, fourth] = number.to_be_bytes();
         let halves = (u16::from_be_bytes([first, second]), u16::from_be_bytes([third, fourth]));
@@ -39,26 +39,26 @@ impl fmt::Debug for LinkKey {
     }
 }
 
-/// How a state gives out identifiers.
+/// How a state makes identifiers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Links {
-    /// `None`: the numbers themselves, as releases before this did.
+    /// `None`: identifiers are plain numbers, as in older releases.
     pub key: Option<LinkKey>,
-    /// The last that was given out so: no other may be one of these.
+    /// The last plain number. Later identifiers must be none of these.
     pub counted: u32,
 }
 
 impl Links {
-    /// The number and the identifier that come after `last`; `None`: all have been given out.
+    /// The number and identifier after `last`. `None`: all are used.
     pub fn after(&self, last: u32) -> Option<(u32, u32)> {
         let numbers = last.checked_add(1)?..=u32::MAX;
         let identified = |number: u32| (number, self.key.map_or(number, |key| key.identifier(number)));
-        // Nothing has the identifier 0.
+        // 0 is not an identifier.
         numbers.map(identified).find(|(_, identifier)| *identifier > self.counted || self.key.is_none())
     }
 
-    /// The same with `key` from here on, where none is used yet and `last` was the last number.
+    /// Switches to `key`, if no key is used yet and `last` was the last number.
     #[must_use]
     pub fn keyed(self, key: LinkKey, last: u32) -> Self {
         if self.key.is_some() { self } else { Self { key: Some(key), counted: last } }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn identifiers_are_given_out_once_and_tell_nothing_of_their_number() {
         let key = LinkKey::new([7; 16]);
-        // Half of what can be counted was given out by counting: it is common that one of those comes up.
+        // Half of all numbers were used as plain ones, so collisions with them are common here.
         for counted in [0, 1, 1000, u32::MAX / 2] {
             let links = Links::default().keyed(key, counted);
             let all = given(links, counted, 20_000);

@@ -1,5 +1,5 @@
-//! The maps of the model: persistent, so that one change of a hundred thousand objects copies a few nodes, a
-//! reader keeps the version that it has, and a refused change is dropped without a trace.
+//! Persistent maps for the model: a change among a hundred thousand objects copies a few nodes, a reader keeps its
+//! version, and a refused change is simply dropped.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Key;
 
-/// Objects by key, in the order of keys. A clone is a counter.
+/// Objects sorted by key. Cloning it costs one reference count.
 pub struct Map<V, K: Ord = Key>(RedBlackTreeMapSync<K, Arc<V>>);
 
 impl<V, K: Ord> Clone for Map<V, K> {
@@ -34,12 +34,12 @@ impl<V, K: Ord> Map<V, K> {
         self.0.get(key).map(|value| &**value)
     }
 
-    /// The object named `key`, shared.
+    /// The shared object named `key`.
     pub fn share(&self, key: &K) -> Option<Arc<V>> {
         self.0.get(key).cloned()
     }
 
-    /// The name as it was first written, and the object.
+    /// The key as it was first written, and the object.
     pub fn entry(&self, key: &K) -> Option<(&K, &V)> {
         self.0.get_key_value(key).map(|(key, value)| (key, &**value))
     }
@@ -75,24 +75,24 @@ impl<V, K: Ord> Map<V, K> {
         self.0.values().map(|value| &**value)
     }
 
-    /// A walk along the keys, beside that over another map.
+    /// A cursor that follows ascending keys.
     pub fn walk(&self) -> Walk<impl Iterator<Item = (&K, &V)>> {
         Walk(self.iter().peekable())
     }
 
-    /// How many there are.
+    /// The number of objects.
     pub fn len(&self) -> usize {
         self.0.size()
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Finds keys that are asked for in ascending order, in a step or two each, where a search takes one for every doubling
-/// of the map.
+/// Finds keys in ascending order, in one or two steps each, where a search takes one step for every doubling of the
+/// map.
 pub struct Walk<I: Iterator>(Peekable<I>);
 
 impl<'a, V: 'a, K: Ord + 'a, I: Iterator<Item = (&'a K, &'a V)>> Walk<I> {
@@ -101,7 +101,7 @@ impl<'a, V: 'a, K: Ord + 'a, I: Iterator<Item = (&'a K, &'a V)>> Walk<I> {
         self.0.next_if(|(next, _)| *next < key)
     }
 
-    /// The object named `key`; those before it are passed by.
+    /// The object named `key`. Skips those before it.
     pub fn get(&mut self, key: &K) -> Option<&'a V> {
         while self.next_before(key).is_some() {}
         self.0.next_if(|(next, _)| *next == key).map(|(_, value)| value)
@@ -123,8 +123,8 @@ impl<I: Iterator> Iterator for Walk<I> {
 }
 
 impl<V: PartialEq, K: Ord> Map<V, K> {
-    /// What takes this version to `after`: the objects that are new or other there, and `None` for those that
-    /// are gone. What both versions share is told apart by its address.
+    /// The differences to `after`: new and changed objects, and `None` for deleted ones. Shared objects are recognised
+    /// by their address.
     pub fn changes<'a>(&'a self, after: &'a Self) -> Vec<(&'a K, Option<&'a V>)> {
         let (mut old, mut new) = (self.0.iter().peekable(), after.0.iter().peekable());
         let mut changes = Vec::new();
@@ -147,7 +147,7 @@ impl<V: PartialEq, K: Ord> Map<V, K> {
 }
 
 impl<V, K: Ord + Clone> Map<V, K> {
-    /// Creates or replaces an object. One that is there keeps its name as it was first written.
+    /// Creates or replaces an object. An existing one keeps the spelling of its key.
     pub fn insert(&mut self, key: K, value: V) {
         let first = self.0.get_key_value(&key).map(|(first, _)| first.clone());
         self.0.insert_mut(first.unwrap_or(key), Arc::new(value));
@@ -155,13 +155,13 @@ impl<V, K: Ord + Clone> Map<V, K> {
 }
 
 impl<V: Clone, K: Ord + Clone> Map<V, K> {
-    /// The object named `key`, to be changed: copied first where another version shares it.
+    /// The object named `key` for changing. It is copied first if another version shares it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.0.get_mut(key).map(Arc::make_mut)
     }
 }
 
-/// For tests: everything else asks with [`Map::get`], so that no name can end the daemon.
+/// For tests. Other code uses [`Map::get`], which cannot panic.
 #[cfg(test)]
 impl<V, K: Ord + fmt::Display> Index<&K> for Map<V, K> {
     type Output = V;
@@ -252,7 +252,7 @@ mod tests {
         map.insert(Key::new("shop", "ORDERS"), 2);
         let (key, value) = map.entry(&Key::new("SHOP", "orders")).unwrap();
         assert_eq!((key.to_string().as_str(), *value, map.len()), ("Shop/Orders", 2, 1));
-        // Written anew after its end it is another one.
+        // A key written again after its end is a new one.
         assert!(map.remove(&Key::new("shop", "orders")));
         map.insert(Key::new("shop", "ORDERS"), 3);
         assert_eq!(map.keys().next().unwrap().to_string(), "shop/ORDERS");

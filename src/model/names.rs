@@ -1,4 +1,4 @@
-//! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name.
+//! DNS names of endpoints: those that the resource lists, or those derived from its name by Azure's tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,25 +15,24 @@ pub(crate) use tables::resource_of;
 /// One name of one address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fqdn {
-    /// What applications ask for.
+    /// The name that applications ask for.
     pub public: String,
-    /// What it leads to, in the private zone; `None`: the name is its own zone.
+    /// Its alias target in the private zone. `None`: the name is its own zone.
     pub private: Option<String>,
     /// The private zone.
     pub zone: String,
-    /// Whether it is the resource's own: the one that Azure's tables make of the resource's name. Any other needs the
-    /// consent of the network that it is to answer in.
+    /// Whether Azure's tables derive this name from the resource's name. Any other name needs the network's consent.
     pub own: bool,
 }
 
 impl Fqdn {
-    /// The name that has the addresses.
+    /// The name with the address records.
     pub fn host(&self) -> &str {
         self.private.as_deref().unwrap_or(&self.public)
     }
 
-    /// The name in `zone` of somebody's own: the private one where the zone is its own, or the public one where that
-    /// lies in the zone itself.
+    /// The name within the private zone `zone`: the alias target if that lies in the zone, or the public name if that
+    /// does.
     fn within(&self, zone: &str) -> Option<Self> {
         let zone = zone.to_lowercase();
         if zone == self.zone {
@@ -45,8 +44,8 @@ impl Fqdn {
     }
 }
 
-/// The names of one member of an endpoint: those its resource gives, else those of Azure's tables; of the resource that
-/// it was bound to, where that is gone, whatever has the key of that since.
+/// The names of one member of an endpoint: those that its resource lists, else those of Azure's tables. If its resource
+/// is deleted, the names of that one count, even if its key is used again.
 pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
     let bound = |subresource: &str, of: &str| {
         let same = endpoint.subresource.is_empty() || subresource.eq_ignore_ascii_case(&endpoint.subresource);
@@ -65,8 +64,8 @@ pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &
     names(model.cloud, endpoint, resource.kind.as_deref(), (&resource.region, subresource), given)
 }
 
-/// What is told of [`of_member`] to whoever sees the endpoint: who knew no more of its resource than the ID, and was not
-/// approved yet, learns the names that follow from that ID alone.
+/// The part of [`of_member`] that readers of the endpoint may see. A requester who knows only the resource's ID, and is
+/// not approved yet, sees only names derived from that ID.
 pub fn told(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
     let model = &state.model;
     if state.connections.get(key).is_none_or(Connection::tells_parts) {
@@ -76,7 +75,7 @@ pub fn told(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint, member:
     tables::names(model.cloud, kind, &endpoint.resource.name, (&endpoint.subresource, ""))
 }
 
-/// The names that are given, or those of Azure's tables where there are none.
+/// The listed names, or those of Azure's tables if none are listed.
 fn names(
     cloud: Cloud,
     endpoint: &PrivateEndpoint,
@@ -95,8 +94,7 @@ fn names(
     named.map(|name| Fqdn { own: own.contains(&name.public), ..name }).collect()
 }
 
-/// Every name that a resource has as long as nobody gives it others, of whichever part it is, and what those lead to; none
-/// where its type has no names of its own.
+/// All default names of a resource, over all its parts, with their alias targets. Empty if its type has no names.
 pub fn public_names(cloud: Cloud, key: &Key, resource: &LinkResource) -> BTreeSet<String> {
     let kind = resource.kind.as_deref().unwrap_or_default();
     let parts = resource_types::find(kind).map(|known| known.subresources.as_slice()).unwrap_or_default();
@@ -104,18 +102,19 @@ pub fn public_names(cloud: Cloud, key: &Key, resource: &LinkResource) -> BTreeSe
     names.flat_map(|name| [name.host().to_owned(), name.public]).collect()
 }
 
-/// Every name of an endpoint, in the zones that come about by themselves.
+/// Every name of an endpoint without a zone group.
 pub fn of_endpoint(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Fqdn> {
     endpoint.addresses.iter().flat_map(|address| of_member(model, key, endpoint, &address.member)).collect()
 }
 
-/// What an endpoint with a zone group writes into each zone of it; what lies in none of them is written nowhere.
+/// The records that an endpoint with a zone group writes into each zone of the group. Names in none of these zones are
+/// left out.
 pub fn grouped(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(Key, Fqdn)> {
     let records = records(endpoint, |member| of_member(model, key, endpoint, member));
     records.into_iter().map(|(zone, name, ..)| (zone, name)).collect()
 }
 
-/// What is told of [`grouped`], with the member and the address of each name.
+/// The visible part of [`grouped`], with the member and the address of each name.
 pub fn group_records<'a>(
     state: &ControlState,
     key: &Key,
@@ -140,7 +139,7 @@ fn records(endpoint: &PrivateEndpoint, names: impl Fn(&str) -> Vec<Fqdn>) -> Vec
 /// Whether a reader may see an endpoint.
 pub type IsVisible<'a> = &'a dyn Fn(&Key) -> bool;
 
-/// What endpoints that are `seen` have written into `zone` by their groups: relative names, and whose address each is.
+/// The records in `zone` from zone groups of endpoints that are `seen`: relative names, endpoints and addresses.
 pub fn in_zone<'a>(
     state: &'a ControlState,
     zone: &Key,
@@ -161,8 +160,7 @@ pub fn in_zone<'a>(
     names
 }
 
-/// How many record sets stand in `zone`: those that somebody wrote, those of endpoints that are `seen`, and its start of
-/// authority.
+/// The number of record sets in `zone`: written ones, those of endpoints that are `seen`, and the SOA.
 pub fn record_sets(state: &ControlState, key: &Key, zone: &DnsZone, seen: IsVisible<'_>) -> usize {
     let owned = in_zone(state, key, seen);
     let kind = |ip: &IpAddr| if ip.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
@@ -171,18 +169,18 @@ pub fn record_sets(state: &ControlState, key: &Key, zone: &DnsZone, seen: IsVisi
     written.chain(of_endpoints).collect::<BTreeSet<_>>().len() + 1
 }
 
-/// A whole name of `zone`, relative to it.
+/// A full name in `zone`, relative to it.
 pub fn relative(name: &str, zone: &str) -> String {
     let front = name.strip_suffix(&*zone.to_lowercase()).map_or(name, |front| front.trim_end_matches('.'));
     if front.is_empty() { APEX.to_owned() } else { front.to_owned() }
 }
 
-/// A name as it is compared.
+/// A name in its form for comparisons.
 pub(crate) fn folded(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()
 }
 
-/// A name that the resource gives: in a zone of its type, or a zone of its own (never its parent's).
+/// A listed name: in a zone of its type, or as a zone of its own (never in its parent's).
 fn named(name: &str, zones: &[(String, String)]) -> Fqdn {
     let public = folded(name);
     let within = zones.iter().find_map(|(parent, private)| {

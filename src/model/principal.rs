@@ -1,4 +1,4 @@
-//! Who is asking: the peer of a Unix socket, by the ids that the kernel vouches for, or a token.
+//! Callers: the peer of a Unix socket, by the ids that the kernel reports, or the bearer of a token.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use sha2::{Digest, Sha256};
 
 use super::caseless::Malformed;
 
-/// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
+/// A principal: roles are assigned to it. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
     /// A user of this host.
     Uid(u32),
-    /// Every user of this host who is in the group.
+    /// Every user of this host in the group.
     Gid(u32),
-    /// Whoever presents the token of this name: the one that there is when a role is assigned, and no later one.
+    /// The bearer of the token with this name: the token at the time of the assignment, not a later one.
     Token(TokenName),
-    /// Whoever presents the token with this id, by whoever does not know its name. Nobody guesses an id, and none comes
-    /// again, so it may be named whether or not there is such a token.
+    /// The bearer of the token with this id, for a caller that does not know its name. Ids cannot be guessed and are
+    /// never reused, so an id may be named whether or not the token exists.
     TokenId(TokenId),
 }
 
-/// What stands before the id of a token's creation where it names a principal.
+/// The prefix of a token's id as a principal.
 const BY_ID: &str = "token-id";
 
 impl FromStr for Principal {
@@ -114,12 +114,12 @@ impl fmt::Display for TokenName {
     }
 }
 
-/// Names a token's creation: a UUID, the same for as long as the token lives, whatever its secret.
+/// The id of a token: a UUID that stays the same when its secret changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(String);
 
 impl TokenId {
-    /// Version 8 of RFC 9562 §5.8, of what no other creation has.
+    /// A UUID of version 8 (RFC 9562 §5.8), derived from unique input.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new_with_prefix(b"privlink token id");
         for part in parts {
@@ -134,7 +134,7 @@ impl TokenId {
 impl FromStr for TokenId {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        // Of the forms of a UUID only the usual one.
+        // Only the usual form of a UUID is accepted.
         let id = uuid::Uuid::try_parse(text).ok().map(|id| id.to_string()).filter(|id| id.eq_ignore_ascii_case(text));
         let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
         id.map(Self).ok_or_else(|| Malformed::new(text, "id of a token", remedy))
@@ -147,12 +147,12 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// Who is judged: a peer by its uid and all its groups, a token by itself.
+/// The subject of access checks: a peer with its uid and all its groups, or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     principal: Principal,
     groups: Vec<u32>,
-    /// Which creation of a token it presented.
+    /// The id of the presented token.
     token: Option<TokenId>,
 }
 
@@ -165,27 +165,27 @@ impl Subject {
         Self { principal: Principal::Uid(uid), groups, token: None }
     }
 
-    /// The principal itself; a `Uid` without any group.
+    /// The principal itself, a `Uid` without groups.
     pub fn only(principal: Principal) -> Self {
         Self { principal, groups: Vec::new(), token: None }
     }
 
-    /// Whoever presented the token of this name and creation.
+    /// The bearer of the token with this name and id.
     pub fn bearer(name: TokenName, id: TokenId) -> Self {
         Self { principal: Principal::Token(name), groups: Vec::new(), token: Some(id) }
     }
 
-    /// The creation of the token that it presented; `None`: it presented none.
+    /// The id of the presented token. `None`: no token was presented.
     pub fn token(&self) -> Option<&TokenId> {
         self.token.as_ref()
     }
 
-    /// Whom messages and the audit name.
+    /// The principal that messages and audit records name.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The groups it is judged by besides, ascending.
+    /// Its groups, ascending.
     pub fn groups(&self) -> &[u32] {
         &self.groups
     }
@@ -204,12 +204,12 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Who asks: the peer of a Unix socket, the bearer of a token, or the daemon itself.
+/// A caller: the peer of a Unix socket, the bearer of a token, or the daemon itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose rights count.
+    /// The subject whose rights count.
     pub subject: Subject,
-    /// Name, for people; `uid:1000` where there is none.
+    /// A name for people, or `uid:1000` if there is none.
     pub name: String,
 }
 
@@ -225,17 +225,17 @@ impl Caller {
         Self { subject: Subject::only(Principal::Uid(uid)), name: name.into() }
     }
 
-    /// What is remembered of a caller.
+    /// The author that is stored for a caller.
     pub fn actor(&self) -> Actor {
         Actor { principal: self.subject.principal().clone(), name: self.name.clone() }
     }
 }
 
-/// Who did something, as it is remembered.
+/// A stored author.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
-    /// As roles are assigned to it.
+    /// Its principal.
     pub principal: Principal,
     /// Name, for people.
     pub name: String,

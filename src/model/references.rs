@@ -1,21 +1,21 @@
-//! From what a person types to the one thing meant: `name` or `group/name`, without regard to case.
+//! Resolves references that users write: `name` or `group/name`. Case does not matter.
 
 use super::error::{Error, ErrorKind};
 use super::sentence::itself;
 use super::{DEFAULT, Key, Map, Model};
 
-/// The one key of `keys` that `reference` names. `kind` is the word for it in messages.
+/// The only key of `keys` that `reference` names. `kind` is its name in messages.
 ///
 /// # Errors
-/// `NotFound`: none is called so (the nearest name is suggested), or several are (all are listed).
+/// `NotFound`: none matches (the nearest name is suggested), or several match (all are listed).
 pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Error> {
     resolve_seen(kind, reference, objects, &|_| true)
 }
 
-/// [`resolve`] among the objects that are `seen`: the others are as if they were not.
+/// As [`resolve`] among the objects that are `seen`. Others count as absent.
 ///
 /// # Errors
-/// See [`resolve`]; nothing in them tells that there are others.
+/// See [`resolve`]. The errors do not reveal other objects.
 pub fn resolve_seen<'a, V>(
     kind: &str,
     reference: &str,
@@ -27,7 +27,7 @@ pub fn resolve_seen<'a, V>(
     if let Some((key, _)) = exact.filter(|(key, _)| seen(key)) {
         return Ok(key);
     }
-    // The folded form of a key ends with every way to name it.
+    // The lower-case form of a key ends with each form of a reference to it.
     let named = |key: &&Key| key.folded().strip_suffix(&wanted).is_some_and(|front| front.ends_with('/'));
     let matches: Vec<&Key> = objects.keys().filter(named).filter(|key| seen(key)).collect();
     let absent = || {
@@ -48,7 +48,7 @@ pub fn resolve_seen<'a, V>(
     }
 }
 
-/// Checks that an endpoint is bound to the resource that the caller named, if any, among those that are `seen`.
+/// Checks that an endpoint is bound to the resource that the caller gave, if any, among those that are `seen`.
 ///
 /// # Errors
 /// `NotFound`: it is bound to another one.
@@ -71,7 +71,7 @@ pub fn check_bound(
     ))
 }
 
-/// `candidates` are few: each costs the square of a name's length.
+/// There must be few `candidates`: each costs the square of a name's length.
 pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator<Item = &'a Key>) -> Error {
     let wanted = reference.trim().to_lowercase();
     let distance = |key: &Key| {
@@ -83,15 +83,15 @@ pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator
         Some((distance, key)) if distance <= (wanted.chars().count() / 2).max(1) => format!("did you mean {key}?"),
         Some(_) | None => format!("`privlink {} list` shows what there is", command(kind)),
     };
-    // Only what the reader sees is suggested.
+    // Only visible objects are suggested.
     Error::new(ErrorKind::NotFound, "NotFound", itself(format!("there is no {kind} `{reference}`")), itself(remedy))
 }
 
-/// Objects before and after an unknown name, in the order of names, among which the one that was meant is looked for:
-/// whoever asks for names that there are not must not cost more the more there is.
+/// The number of objects before and after an unknown name, in the order of names, that are searched for a suggestion.
+/// So the cost of an unknown name does not grow with the number of objects.
 const MEANT_EACH_WAY: usize = 64;
 
-/// Bytes of the longest reference for which one is looked for.
+/// The longest reference, in bytes, that gets a suggestion.
 const LONGEST_MEANT: usize = 128;
 
 /// What the command line calls a kind.
@@ -106,7 +106,7 @@ fn listed(keys: &[&Key]) -> String {
     keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Levenshtein distance; names are short, so the quadratic form will do.
+/// Levenshtein distance. Names are short, so the quadratic algorithm is good enough.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

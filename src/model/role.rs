@@ -1,5 +1,5 @@
-//! What a role lets one do. `not_actions` takes back from what `actions` of the same role give; it denies
-//! nothing that another role gives.
+//! Role definitions. `not_actions` excludes actions from the same role's `actions`. It does not deny actions of other
+//! roles.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,7 +15,7 @@ use super::spelled::{ActionText, OneOrMany, RoleText, ScopeText, in_order};
 use super::{ItemKind, Key, Model};
 
 caseless! {
-    /// A role's name: 1 to 128 letters, digits, blanks, `-`, `_`, `.`, `(` and `)`; compared without regard to case.
+    /// A role's name: 1 to 128 letters, digits, blanks, `-`, `_`, `.`, `(` and `)`. Case does not matter.
     RoleName, check_name
 }
 
@@ -27,7 +27,7 @@ fn check_name(text: &str) -> Result<(), Malformed> {
 }
 
 caseless! {
-    /// Actions: `*` stands for any characters, also for none and across `/`.
+    /// A pattern of actions. `*` matches any characters, also none, and across `/`.
     ActionPattern, check_pattern
 }
 
@@ -38,8 +38,8 @@ fn check_pattern(text: &str) -> Result<(), Malformed> {
 }
 
 impl ActionPattern {
-    /// Whether `action` is one of them. Takes each piece at its first place, which leaves the most
-    /// for the pieces after it, so that nothing is ever tried twice.
+    /// Whether `action` matches. Each piece is matched at its first position, which leaves the most for later pieces,
+    /// so no backtracking is needed.
     pub fn matches(&self, action: &Action) -> bool {
         self.matches_text(action.folded())
     }
@@ -85,12 +85,12 @@ pub struct RoleDefinition {
     pub assignable_scopes: Vec<Scope>,
 }
 
-/// Roles of releases that knew no assignable scopes.
+/// The default for roles of releases without assignable scopes.
 fn everywhere() -> Vec<Scope> {
     vec![Scope::root()]
 }
 
-/// What a role says about an action.
+/// How a role relates to an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect<'a> {
     Gives,
@@ -111,7 +111,7 @@ impl RoleDefinition {
         self.assignable_scopes.iter().any(|assignable| assignable.covers(scope))
     }
 
-    /// Whether the role names anything but reading.
+    /// Whether the role gives more than reading.
     pub(crate) fn writes(&self) -> bool {
         self.actions.iter().any(|pattern| !pattern.0.folded().ends_with("/read"))
     }
@@ -122,13 +122,15 @@ impl RoleDefinition {
     }
 }
 
-/// Name, description, actions and `not_actions` of each built-in role, from the least powerful to the most.
-/// Reader, Network Contributor, User Access Administrator and Owner are Azure's. Contributor is Azure's less what would let it act as
-/// somebody else: tokens, the store's copies, and the file, which is applied with the daemon's rights.
+/// Name, description, actions and `not_actions` of each built-in role, from the least powerful to the most. Reader,
+/// Network Contributor, User Access Administrator and Owner are as in Azure. Contributor is Azure's without actions
+/// that would let it act as somebody else: tokens, copies of the store, and the file, which is applied with the
+/// daemon's rights.
 const BUILT_IN: [(&str, &str, &[&str], &[&str]); 7] = [
     (READER, "Sees everything, changes nothing.", &["*/read"], &[]),
     (
-        // Assigned per subnet. `virtualNetworks/join` is not among it: that would give the VNet's names away.
+        // This role is assigned per subnet. It does not include `virtualNetworks/join`, which would also give control
+        // of the VNet's names.
         JOINER,
         "Puts endpoints, NAT addresses and backends into subnets.",
         &[
@@ -147,7 +149,7 @@ const BUILT_IN: [(&str, &str, &[&str], &[&str]); 7] = [
             "*/privateEndpointConnections/write",
             "*/privateEndpointConnections/delete",
         ],
-        // Not all of `Microsoft.Authorization`: one of its types is a link resource.
+        // Not all of `Microsoft.Authorization`, because one of its types is a link resource.
         &["Microsoft.Authorization/roleAssignments/*", "Microsoft.Authorization/roleDefinitions/*", "Privlink/*"],
     ),
     (
@@ -193,7 +195,7 @@ pub(crate) const OWNER: &str = "Owner";
 pub(crate) const READER: &str = "Reader";
 
 impl RoleName {
-    /// Of a built-in role.
+    /// For a built-in role.
     pub(crate) fn built_in(name: &'static str) -> Self {
         Self(Caseless::new(name))
     }
@@ -203,7 +205,7 @@ impl RoleName {
     }
 }
 
-/// The roles that come with the system, from the least powerful to the most: fixed, and never deleted.
+/// The built-in roles, from the least powerful to the most. They are fixed and cannot be deleted.
 pub fn built_in() -> &'static [Arc<RoleDefinition>] {
     static ROLES: LazyLock<Vec<Arc<RoleDefinition>>> = LazyLock::new(|| {
         let patterns = |texts: &[&str]| texts.iter().map(|text| ActionPattern(Caseless::new(text))).collect();

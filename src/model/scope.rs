@@ -1,4 +1,4 @@
-//! Where a role is assigned and an action is judged: a place in Azure's tree of resource ids.
+//! Scopes: places in Azure's tree of resource ids, where roles are assigned and actions are checked.
 
 use super::caseless::{Caseless, Malformed, caseless};
 use super::grammar::{is_part, stands_for_group, written};
@@ -50,19 +50,19 @@ fn check(text: &str) -> Result<(), Malformed> {
     }
 }
 
-/// Where a scope names a resource group: subscriptions S resourceGroups G.
+/// The position of the resource group in a scope: subscriptions S resourceGroups G.
 const GROUP_AT: usize = 3;
 
 impl Scope {
-    /// Everything.
+    /// The root: everything.
     pub fn root() -> Self {
         Self(Caseless::new("/"))
     }
 
-    // Where something is cannot fail, so that nothing is ever judged at another scope than its own: a name that the
-    // grammar does not know has a place that nobody can write (see `grammar::written`).
+    // The scope of an object cannot fail, so no object is ever checked at another scope than its own. A name outside
+    // the grammar gets a scope that nobody can write (see `grammar::written`).
 
-    /// The thing `key` of type `kind`, such as `Microsoft.Network/privateEndpoints`.
+    /// The object `key` of type `kind`, such as `Microsoft.Network/privateEndpoints`.
     pub fn resource(key: &Key, kind: &str) -> Self {
         let KeyParts { subscription, group, name, .. } = &**key;
         let mut text = format!("{}/providers", Self::group(subscription, group));
@@ -73,7 +73,7 @@ impl Scope {
         Self(Caseless::new(&text))
     }
 
-    /// The part `name` of the thing `key` of type `kind`, such as a subnet (`parts` is `subnets`) of a network.
+    /// The part `name` of the object `key` of type `kind`, such as a subnet (`parts` is `subnets`) of a network.
     pub fn part(key: &Key, kind: &str, parts: &str, name: &str) -> Self {
         Self(Caseless::new(&format!("{}/{parts}/{}", Self::resource(key, kind), written(name, is_part))))
     }
@@ -89,7 +89,7 @@ impl Scope {
         Self(Caseless::new(&format!("{}/resourceGroups/{group}", Self::subscription(subscription))))
     }
 
-    /// Whether what is granted here holds at `other`: it is this place or lies below it.
+    /// Whether a role assigned here also applies at `other`: at this scope or below it.
     pub fn covers(&self, other: &Self) -> bool {
         let below = other.0.folded().strip_prefix(self.0.folded());
         self.is_root() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,35 +1,35 @@
-//! What a refusal says: text, and mentions of objects. A mention keeps the object beside its words, so that whoever
-//! sends the sentence to a caller can leave out what that caller may not see.
+//! The text of an error: plain text, and mentions of objects. A mention keeps the object beside its text, so that
+//! objects which the caller may not see can be left out.
 
 use std::fmt;
 
 use super::{DEFAULT, Item, ItemKind, Key};
 
-/// What stands for everything that the reader may not see: it tells neither kind nor name.
+/// The placeholder for an object that the reader may not see. It reveals neither kind nor name.
 pub const UNSEEN: &str = "something that you may not see";
 
-/// How many objects a list names.
+/// The most objects in a list.
 const LISTED: usize = 12;
 
-/// Something that not everybody may see.
+/// An object that not everybody may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// An object of the model.
     Item(Item),
-    /// A subnet, by VNet and name: it may be readable where its VNet is not.
+    /// A subnet, by VNet and name. It may be readable when its VNet is not.
     Subnet(Key, String),
-    /// What a resource tells those to whom it shows itself: its region and what of it can be bound.
+    /// The facts that a visible resource shows: its region and its subresources.
     Offer(Key),
-    /// What a quota counts in a subscription.
+    /// The count of a quota in a subscription.
     Subscription(String),
     /// Settings of the daemon and its attachments.
     Host,
 }
 
-/// An object, and the words for it: all that tells something about the object stands in them.
+/// An object with the text about it. All facts about the object are in that text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
-    /// What is meant.
+    /// The object.
     pub object: Named,
     words: String,
 }
@@ -60,7 +60,7 @@ impl Mention {
         Self::of(ItemKind::Resource, key, format_args!("resource `{}`", short(key)))
     }
 
-    /// `words` about what a link resource offers.
+    /// `words` about the facts that a link resource shows.
     pub fn offer(key: &Key, words: impl fmt::Display) -> Self {
         Self::new(Named::Offer(key.clone()), words)
     }
@@ -85,7 +85,7 @@ impl Mention {
         Self::new(Named::Subnet(vnet.clone(), name.to_owned()), name)
     }
 
-    /// The same with more words about it.
+    /// Adds more text about it.
     #[must_use]
     pub fn with(mut self, more: impl fmt::Display) -> Self {
         self.words.push_str(&more.to_string());
@@ -102,15 +102,15 @@ impl fmt::Display for Mention {
 /// A part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What everybody may read.
+    /// Text for everybody.
     Text(String),
-    /// An object; to who may not see it, [`UNSEEN`].
+    /// An object. A reader who may not see it gets [`UNSEEN`].
     Mention(Mention),
-    /// What is left out for who may not see it.
+    /// A text that is left out if the reader may not see the object.
     Aside(Mention),
-    /// Objects that use something: those that the reader may not see are together [`UNSEEN`].
+    /// Objects that use something. All invisible ones together become one [`UNSEEN`].
     Users(Vec<Mention>),
-    /// Objects to choose from, after a label: those that the reader may not see are left out.
+    /// Objects to choose from, after a label. Invisible ones are left out.
     Known(&'static str, Vec<Mention>),
 }
 
@@ -118,7 +118,7 @@ pub enum Part {
 pub type Sees<'a> = &'a dyn Fn(&Named) -> bool;
 
 impl Part {
-    /// The part as who `sees` may read it.
+    /// The part without what the reader may not see.
     fn told(&self, sees: Sees<'_>) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -167,8 +167,8 @@ impl From<Mention> for Part {
     }
 }
 
-/// Words about the object where a refusal shows, or of the request itself: whoever reads the former, or made the latter, has
-/// them. The name of any other object is a [`Mention`].
+/// Text about the object that the error is about, or from the request itself: the reader knows both. The name of any
+/// other object must be a [`Mention`].
 #[derive(Clone, Debug)]
 pub struct Itself(String);
 
@@ -183,7 +183,7 @@ impl From<Itself> for Part {
     }
 }
 
-/// What is text for everybody. Strings that are made at run time are not: one may hold the name of an object that not
+/// Types that are text for everybody. Strings made at run time are not: they may contain the name of an object that not
 /// everybody may see.
 macro_rules! text {
     ($($kind:ty),*) => {
@@ -197,7 +197,7 @@ macro_rules! text {
 
 text!(&'static str, u16, u64, usize, std::net::IpAddr, ipnet::IpNet, &ipnet::IpNet);
 
-/// A sentence of parts. Two are equal when they say the same.
+/// A sentence of parts. Two are equal if their texts are equal.
 #[derive(Clone, Debug, Default)]
 pub struct Sentence(Vec<Part>);
 
@@ -227,23 +227,23 @@ impl Sentence {
         self
     }
 
-    /// The sentence as who `sees` may read it: nothing in it needs to be hidden any more.
+    /// The sentence without what the reader may not see.
     #[must_use]
     pub fn told(&self, sees: Sees<'_>) -> Self {
         Self(vec![Part::Text(self.0.iter().map(|part| part.told(sees)).collect())])
     }
 
-    /// Whether who `sees` may read all of it.
+    /// Whether the reader may see all of it.
     pub fn is_seen(&self, sees: Sees<'_>) -> bool {
         self.0.iter().all(|part| part.is_seen(sees))
     }
 
-    /// Whether it says nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.to_string().is_empty()
     }
 
-    /// Whether the whole sentence holds `text`.
+    /// Whether the full text contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.to_string().contains(text)
     }
@@ -281,7 +281,7 @@ impl From<Mention> for Sentence {
     }
 }
 
-/// The whole sentence: for the daemon's own log and for whoever may see everything.
+/// The full text: for the daemon's log, and for readers who may see everything.
 impl fmt::Display for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| f.write_str(&part.told(&|_| true)))
@@ -301,7 +301,7 @@ impl PartialEq<String> for Sentence {
     }
 }
 
-/// A key as people write it: without the group where that is the default one.
+/// A key as users write it: without the default group.
 pub fn short(key: &Key) -> String {
     if *key == Key::new(DEFAULT, &*key.name) { key.name.clone() } else { key.to_string() }
 }

@@ -2,19 +2,19 @@
 
 use super::{LinkResource, PrivateEndpoint};
 
-/// A region as Azure writes it: `West Europe` is `westeurope`.
+/// A region in Azure's form: `West Europe` is `westeurope`.
 #[must_use]
 pub fn region(text: &str) -> String {
     text.split_whitespace().collect::<String>().to_lowercase()
 }
 
-/// What a member is called for whoever connects: a subresource without names for its parts has one of its own name.
+/// The public name of a member. A subresource without named members has one member with its own name.
 #[must_use]
 pub fn member_name<'a>(subresource: &'a str, member: &'a str) -> &'a str {
     if member.is_empty() { subresource } else { member }
 }
 
-/// Whether `name` says nothing of a member: it means the only one.
+/// Whether `name` names no particular member: it means the only one.
 fn means_the_only_one(name: &str) -> bool {
     name.is_empty() || name.eq_ignore_ascii_case("default")
 }
@@ -48,7 +48,7 @@ impl PrivateEndpoint {
         }
     }
 
-    /// What a member of it is called for whoever connects; `resource` is what it is bound to.
+    /// The public name of a member of the endpoint. `resource` is what it is bound to.
     pub fn shown_member(&self, resource: Option<&LinkResource>, member: &str) -> String {
         let member = resource.and_then(|resource| resource.member(&self.subresource, member)).unwrap_or(member);
         member_name(&self.subresource, member).to_owned()
@@ -90,7 +90,7 @@ mod tests {
             (&["only"], "blob", "ONLY", "only", "only"),
             (&["Default", "other"], "blob", "default", "Default", "Default"),
             (&["one", "two"], "blob", "TWO", "two", "two"),
-            // What it does not have is left to be refused.
+            // Unknown names stay as they are: validation refuses them.
             (&["one", "two"], "blob", "default", "default", "default"),
             (&[""], "blob", "file", "file", "file"),
         ] {

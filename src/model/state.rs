@@ -1,4 +1,4 @@
-//! What the control plane has decided and must remember: the durable part of its state.
+//! The stored state of the control plane.
 
 use jiff::Timestamp;
 use rpds::RedBlackTreeSetSync;
@@ -13,16 +13,16 @@ use crate::snapshot::ConnectionState;
 /// The author of the daemon's own file.
 pub const DAEMON: &str = "daemon";
 
-/// How many steps of its past a connection carries along; all of them stand in the audit log.
+/// The most earlier states that a connection keeps. The audit log has all of them.
 const HISTORY: usize = 32;
 
-/// The whole durable state. A clone costs a few counters.
+/// The whole stored state. Cloning it costs a few reference counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlState {
-    /// What is in force: what files named, what was created live, and what files no longer name.
+    /// The model in force: objects from files, objects created live, and objects that files no longer name.
     pub model: Model,
-    /// What each author's file said when it was last applied.
+    /// The last applied file of each author.
     pub files: Map<Applied, String>,
     /// Connections by endpoint.
     pub connections: Map<Connection>,
@@ -30,9 +30,9 @@ pub struct ControlState {
     pub deleted: Map<Deleted>,
     /// Bearer tokens by name.
     pub tokens: Map<Token, TokenName>,
-    /// The number of the last link identifier given out; none is given out twice.
+    /// The number of the last link identifier. None is used twice.
     pub last_link: u32,
-    /// What makes identifiers of numbers.
+    /// Turns numbers into link identifiers.
     #[serde(default)]
     pub links: Links,
 }
@@ -41,9 +41,9 @@ pub struct ControlState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Applied {
-    /// What it said.
+    /// Its content.
     pub model: Model,
-    /// What an earlier version named and this one does not, as long as it is in force.
+    /// Objects in force that an earlier version named and this one does not.
     pub left: RedBlackTreeSetSync<Item>,
 }
 
@@ -55,30 +55,30 @@ pub struct Connection {
     pub link: u32,
     /// State in force.
     pub state: ConnectionState,
-    /// Why, as given with the decision; empty: no reason given.
+    /// The reason given with the decision. Empty: none.
     pub description: String,
     /// Whose decision it was.
     pub decided_by: DecidedBy,
-    /// When it came into that state.
+    /// When it entered that state.
     pub decided_at: Timestamp,
-    /// When its approval ends by itself; `None`: it is not Approved, or for good.
+    /// When its approval expires. `None`: it is not Approved, or does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
     /// When the endpoint was created.
     pub created_at: Timestamp,
-    /// Who asked for it.
+    /// The requester.
     pub requester: Actor,
-    /// The requester knew no more of the resource than its ID.
+    /// Whether the requester knew only the resource's ID.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_id: bool,
     /// The states it was in before, oldest first.
-    pub history: Vec<Step>,
+    pub history: Vec<PastState>,
 }
 
 /// A state that a connection was in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub struct PastState {
     /// Which.
     pub state: ConnectionState,
     /// Why.
@@ -90,19 +90,20 @@ pub struct Step {
 }
 
 impl Connection {
-    /// Whether the consumer is told what the resource calls its parts: who knew its ID alone is not before an approval.
+    /// Whether the consumer may see the names of the resource's members. A requester who knew only its ID may not
+    /// before an approval.
     #[must_use]
     pub fn tells_parts(&self) -> bool {
         let approved = |state| state == ConnectionState::Approved;
         !self.by_id || approved(self.state) || self.history.iter().any(|step| approved(step.state))
     }
 
-    /// The same connection after a decision; its past grows by the state it was in. An approval is for good unless an end
-    /// is given to it afterwards.
+    /// The connection after a decision, with its previous state added to its history. An approval does not expire
+    /// unless an end is set afterwards.
     #[must_use]
     pub fn decided(&self, state: ConnectionState, description: String, by: DecidedBy, at: Timestamp) -> Self {
         let mut next = self.clone();
-        next.history.push(Step {
+        next.history.push(PastState {
             state: self.state,
             description: std::mem::replace(&mut next.description, description),
             decided_by: std::mem::replace(&mut next.decided_by, by),
@@ -116,10 +117,10 @@ impl Connection {
     }
 }
 
-/// Whose decision a connection's state is.
+/// Who decided the state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecidedBy {
-    /// Nobody decided yet: the state it was created in.
+    /// Nobody yet: it has its first state.
     Nobody,
     /// The author of a file.
     File(Actor),
@@ -131,7 +132,7 @@ pub enum DecidedBy {
     Live(Actor),
     /// Its resource was deleted.
     ResourceDeleted(Actor),
-    /// An approval that was given for a time is over.
+    /// Its approval expired.
     ApprovalEnded,
 }
 
@@ -153,13 +154,13 @@ impl std::fmt::Display for DecidedBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deleted {
-    /// By whom.
+    /// Who deleted it.
     pub by: Actor,
     /// When.
     pub at: Timestamp,
 }
 
-/// How far a change reaches.
+/// The extent of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeExtent {
     /// One endpoint and its connection.

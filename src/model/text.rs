@@ -1,6 +1,6 @@
-//! Free text is text: what a tenant writes is shown to others, so it holds no character that moves a cursor, ends a line, ends
-//! a string or turns the direction of writing. New text is refused at the writer, whatever field it stands in; what an older
-//! release let in goes on, and is escaped where people read it.
+//! Checks free text. Tenants' texts are shown to others, so they must not contain characters that move a cursor, end a
+//! line, end a string or change the writing direction. The writer refuses such new text in every field. Text that an
+//! older release accepted stays, and is escaped where people read it.
 
 use std::borrow::Cow;
 
@@ -13,8 +13,8 @@ use super::sentence::itself;
 use super::state::ControlState;
 use super::{Key, Map, PrivateEndpoint};
 
-/// Whether a character is part of a text: no control character, none that separates lines or paragraphs, none that turns
-/// the direction of writing, none that nobody sees.
+/// Whether a character is allowed in text: not a control character, a line or paragraph separator, a change of writing
+/// direction, or an invisible character.
 pub fn is_plain(letter: char) -> bool {
     let hidden = matches!(
         letter,
@@ -30,7 +30,7 @@ pub fn is_plain(letter: char) -> bool {
     !hidden && !letter.is_control()
 }
 
-/// `text` with everything that [is no part of one](is_plain) in the form of `\u{1b}`.
+/// `text` with characters that are not [plain](is_plain) escaped, such as `\u{1b}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -46,11 +46,11 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Checks every text that `after` brings: those of objects and connections that are new or other than in `before`. With
-/// `only`, nothing but the endpoint of that key has changed.
+/// Checks every new text of `after`: in objects and connections that are new or changed since `before`. With `only`,
+/// only that endpoint has changed.
 ///
 /// # Errors
-/// Names the first text that is none, by its field.
+/// Names the field of the first bad text.
 pub(crate) fn judge(before: &ControlState, after: &ControlState, only: Option<&Key>) -> Result<(), Error> {
     let change = Change { before, only };
     change.judge::<PrivateEndpoint>(after)?;
@@ -79,7 +79,7 @@ impl Change<'_> {
             if !before.contains_key(key) {
                 refuse(&place, &[&key.subscription, &key.group, &key.name], std::iter::empty::<&K>())?;
             }
-            // A file that says what it said before brings nothing.
+            // An unchanged file brings no new text.
             let files = self.before.files.values().filter_map(|file| K::map(&file.model).get(key));
             refuse(&place, object, before.get(key).into_iter().chain(files))?;
         }
@@ -94,7 +94,7 @@ fn changed<'a, V: PartialEq>(before: &'a Map<V>, after: &'a Map<V>, only: Option
     }
 }
 
-/// Refuses `object` where it holds a text that is none, and that stands in none of `known`.
+/// Refuses `object` if it contains a bad text that is in none of `known`.
 fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
     place: &str,
     object: &V,
@@ -114,10 +114,10 @@ fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
     Err(Error::new(ErrorKind::Invalid, "InvalidText", message, remedy))
 }
 
-/// Every text of `object` that is none, with its field.
+/// Every bad text of `object`, with its field.
 fn odd<V: Serialize + ?Sized>(object: &V) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    // What cannot be written cannot be stored either.
+    // An object that cannot be serialised cannot be stored either.
     if serde_json::to_vec(object).is_ok_and(|bytes| is_suspicious(&bytes))
         && let Ok(value) = serde_json::to_value(object)
     {
@@ -126,13 +126,13 @@ fn odd<V: Serialize + ?Sized>(object: &V) -> Vec<(String, String)> {
     found
 }
 
-/// Whether a text in `json` may be none: quick, and sometimes wrong to suspect.
+/// Whether `json` may contain a bad text: a quick check with false positives.
 fn is_suspicious(json: &[u8]) -> bool {
     let mut bytes = json.iter().peekable();
     while let Some(byte) = bytes.next() {
         match (byte, bytes.peek()) {
             (b'\\', Some(b'"' | b'\\')) => _ = bytes.next(),
-            // Escapes, and the first bytes, in UTF-8, of everything that is not plain.
+            // Escapes, and the first UTF-8 bytes of all characters that are not plain.
             (b'\\' | 0x7f, _)
             | (0xc2, Some(0x80..=0x9f))
             | (0xd8, Some(0x9c))

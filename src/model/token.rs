@@ -1,7 +1,6 @@
-//! Bearer tokens, `plk_NAME_SECRETCHECKSUM`: a secret of 256 bits and the first four bytes of a SHA-256 over
-//! what stands before them, both in lower-case hexadecimal. The checksum tells a slip of the keyboard from
-//! a wrong token without a look into the store. Of the secret only its SHA-256 is kept, which is enough for
-//! one that nobody can guess.
+//! Bearer tokens, `plk_NAME_SECRETCHECKSUM`: a secret of 256 bits, and the first four bytes of a SHA-256 over
+//! everything before them, both in lower-case hexadecimal. The checksum detects typing errors without a look into the
+//! store. Only the SHA-256 of the secret is stored, which is enough for a random secret.
 
 use std::fmt;
 
@@ -15,62 +14,62 @@ use super::Map;
 use super::caseless::to_hex;
 use super::principal::{Principal, Subject, TokenId, TokenName};
 
-/// How long a token is good for unless something else is said: 90 days.
+/// The default lifetime of a token: 90 days.
 pub const DEFAULT_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// The longest that may be said: 10 years of 366 days.
+/// The longest lifetime: 10 years of 366 days.
 pub const MAX_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
 
 const PREFIX: &str = "plk_";
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
 
-/// What is kept of a token. A revoked one is kept no longer, and so stops at once.
+/// The stored part of a token. A revoked one is deleted, so it stops at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Unique; shown as the principal `token:NAME`.
     pub name: TokenName,
-    /// Unique for good, unlike the name: what is assigned to a token ends with it.
+    /// Never reused, unlike the name: role assignments end with the token.
     #[serde(default)]
     pub id: TokenId,
-    /// Of the secret.
+    /// The hash of the secret.
     pub hash: SecretHash,
     /// When it was made.
     pub created_at: Timestamp,
     /// By whom.
     pub created_by: Principal,
-    /// From then on it is refused.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
 impl Token {
-    /// Whom it names.
+    /// The principal.
     pub fn principal(&self) -> Principal {
         Principal::Token(self.name.clone())
     }
 
-    /// Whoever presented it.
+    /// The subject of its bearer.
     pub fn bearer(&self) -> Subject {
         Subject::bearer(self.name.clone(), self.id.clone())
     }
 }
 
 impl Token {
-    /// The same with an id, for a token that was made when tokens had none.
+    /// Adds an id to a token of a release without token ids.
     #[must_use]
     pub fn with_id(self) -> Self {
         let made = self.created_at.to_string();
         Self { id: TokenId::of(&[self.name.as_str().as_bytes(), made.as_bytes(), &self.hash.0]), ..self }
     }
 
-    /// The same token with another secret: the old one is refused from then on. `random` is as for [`mint`].
+    /// The same token with a new secret. The old one becomes invalid. `random` is as for [`mint`].
     #[must_use]
     pub fn rotated(&self, random: &[u8; SECRET_BYTES]) -> (Self, Secret) {
         (Self { hash: SecretHash::of(random), ..self.clone() }, Secret::of(&self.name, random))
     }
 }
 
-/// SHA-256 of a secret. Compared in constant time only; hence without `==` of its bytes.
+/// SHA-256 of a secret. Compared in constant time only, so it has no `==` on its bytes.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretHash([u8; 32]);
@@ -105,7 +104,7 @@ impl From<SecretHash> for String {
     }
 }
 
-/// The whole token as its bearer presents it: given out once, never kept, logged or shown by `Debug`.
+/// The whole token as its bearer presents it: shown once, never stored, logged or shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -115,7 +114,7 @@ impl Secret {
         Self(format!("{stem}{}", to_hex(&checksum(&stem))))
     }
 
-    /// The text, for the one answer that hands it out.
+    /// The text, for the one answer that shows it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -127,12 +126,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A lifetime that cannot be.
+/// An invalid lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token's lifetime is more than nothing and at most 3660 days, not {}", in_words(*.0))]
 pub struct BadLifetime(pub SignedDuration);
 
-/// `4000 days`, `90 minutes`: in the largest unit that it is a whole number of.
+/// `4000 days`, `90 minutes`: in the largest unit that gives a whole number.
 fn in_words(time: SignedDuration) -> String {
     let seconds = time.as_secs();
     let units = [(86_400, "days"), (3_600, "hours"), (60, "minutes")];
@@ -140,7 +139,7 @@ fn in_words(time: SignedDuration) -> String {
     format!("{} {unit}", seconds / length)
 }
 
-/// Makes a token. `random` comes from the system's generator and is used for nothing else.
+/// Creates a token. `random` comes from the system's generator and is used for nothing else.
 ///
 /// # Errors
 /// `lifetime` is nothing, negative or too long.
@@ -163,13 +162,13 @@ pub fn mint(
 /// Why a presented token is not accepted. For HTTP: 401, `InvalidAuthenticationToken`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It has not the form of one, or was not copied whole.
+    /// It is malformed, or was not copied completely.
     #[error("this is not a whole token; one reads plk_NAME_ and 72 hexadecimal digits: copy it again")]
     Malformed,
-    /// There is none of that name, or its secret is another: which of the two is not said.
+    /// There is no such token, or its secret is wrong. The error does not say which.
     #[error("this token is unknown or revoked; ask for a new one (`privlink token create`)")]
     Unknown,
-    /// It was good until then.
+    /// It expired at this time.
     #[error("this token expired at {0:.0}; ask for a new one (`privlink token create`)")]
     Expired(Timestamp),
 }
@@ -177,7 +176,7 @@ pub enum TokenError {
 /// The token that `presented` proves its bearer to hold.
 ///
 /// # Errors
-/// See [`TokenError`]; that it expired is said only to who knows its secret.
+/// See [`TokenError`]. Only a caller with the right secret learns that it expired.
 pub fn authenticate<'a>(
     presented: &str,
     tokens: &'a Map<Token, TokenName>,
@@ -185,7 +184,7 @@ pub fn authenticate<'a>(
 ) -> Result<&'a Token, TokenError> {
     let (name, secret) = take_apart(presented).ok_or(TokenError::Malformed)?;
     let presented = SecretHash::of(&secret);
-    // A name that there is not costs the same comparison.
+    // An unknown name costs the same comparison.
     let found = tokens.get(&name);
     let same = presented == found.map_or(SecretHash([0; 32]), |token| token.hash);
     match found {
@@ -211,7 +210,7 @@ fn checksum(stem: &str) -> [u8; CHECKSUM_BYTES] {
     sum
 }
 
-/// `N` bytes from `2 * N` lower-case digits: every value has one text only.
+/// `N` bytes from `2 * N` lower-case digits, so that every value has only one text.
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -228,17 +227,17 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// When each token was last accepted, since the daemon started: kept in memory only.
+/// When each token was last used since the start of the daemon, in memory only.
 #[derive(Debug, Default)]
 pub struct LastUsed(DashMap<TokenName, Timestamp>);
 
 impl LastUsed {
-    /// `token` was accepted at `now`.
+    /// Notes a use of `token` at `now`.
     pub fn note(&self, token: &Token, now: Timestamp) {
         self.0.insert(token.name.clone(), now);
     }
 
-    /// When it was; what a revoked token of the same name did does not count.
+    /// Its last use, without uses of an earlier token with the same name.
     pub fn of(&self, token: &Token) -> Option<Timestamp> {
         self.0.get(&token.name).map(|at| *at).filter(|at| *at >= token.created_at)
     }

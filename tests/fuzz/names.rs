@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
 use privlink::dns::message::Transport;
-use privlink::dns::resolver::{Outcome, Resolver};
+use privlink::dns::resolver::{Handled, Resolver};
 use privlink::snapshot::ConnectionState;
 use privlink::snapshot::dns::{
     Alias, DnsPlan, Mx, Node, Owner, RecordData, RecordSet, ResolutionPolicy, ResolverPlan, Srv, Zone,
@@ -42,16 +42,16 @@ pub(crate) fn dns(data: &[u8]) -> Told {
     let outcome = resolver.at_once(&plan, message, (client, by), now(), &mut first);
     assert_eq!(outcome, resolver.at_once(&plan, message, (client, by), now(), &mut again), "the same, asked again");
     match outcome {
-        Outcome::Answered => {
+        Handled::Answered => {
             assert_eq!(first, again, "the same, asked again");
             told.answered += 1;
             told.addresses += judged(message, &first, stranger, by);
         }
-        Outcome::Silence => {
+        Handled::Silence => {
             assert!(message.len() < 12 || message[2] & 0x80 != 0, "every query is answered");
             told.silent += 1;
         }
-        Outcome::Later => {
+        Handled::Later => {
             assert!(!stranger && message[2] & 1 != 0, "others are asked for those who may ask, and want it");
             told.later += 1;
         }

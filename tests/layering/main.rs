@@ -2,6 +2,7 @@
 //! how long a file may be. Works on the text of `src/`, so it sees what every build leaves out, too.
 
 mod circles;
+mod names;
 mod source;
 
 use std::collections::BTreeSet;

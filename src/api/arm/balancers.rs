@@ -54,7 +54,7 @@ fn read(request: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_
         before.is_some_and(|before| before.frontends.iter().any(|frontend| frontend.subnet.as_ref() == Some(of)))
     };
     for (vnet, name) in balancer.frontends.iter().filter_map(|one| one.subnet.as_ref()).filter(|of| !known(of)) {
-        // Before it is looked for: who may not use it is not told whether it is there.
+        // Check the right first, so that the answer does not reveal whether the object exists.
         request.demand(&Right::join(vnet, name))?;
         let subnets = request.model().vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
         if !subnets.iter().any(|subnet| subnet.name.eq_ignore_ascii_case(name)) {
@@ -141,7 +141,7 @@ fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Error> {
     })
 }
 
-/// A probe; one that cannot be honoured as it is meant is refused, for a server that fails it must get no connection.
+/// A probe. One that cannot be carried out exactly is refused, because a server that fails it must get no connection.
 fn probe(field: &JsonField<'_>) -> Result<BalancerProbe, Error> {
     let properties = field.properties();
     let protocol = properties.required("protocol")?;
@@ -251,7 +251,7 @@ fn show(key: &Key, balancer: &LoadBalancer) -> Value {
     let unused = |one: &Frontend| format!("frontendIPConfigurations.{}.privateIPAddress", one.name.to_lowercase());
     let unused: Vec<String> = addressed.map(unused).collect();
     if !unused.is_empty() {
-        // Clients reach endpoints: nobody answers at the frontend itself.
+        // Clients use endpoints. Nothing answers at the frontend's own address.
         properties["privlink"] = json!({ "storedOnly": unused });
     }
     let mut shown = object(&id, Some((&balancer.region, &balancer.tags)), properties);

@@ -1,4 +1,4 @@
-//! Reading bodies: each value is known by its place, so that a mistake is said where it is.
+//! Reads bodies. Each value knows its place, so that errors can name it.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -11,8 +11,8 @@ use super::Error;
 use crate::model::ids::ArmId;
 use crate::model::{Tags, grammar, region};
 
-/// A value of the body, and what the object shows at its place: output that a client sends back with its change orders
-/// nothing.
+/// A value of the body, with the value that the object shows at the same place. Output that a client sends back
+/// unchanged requests nothing.
 #[derive(Clone, Debug)]
 pub(super) struct JsonField<'a> {
     value: &'a Value,
@@ -20,17 +20,17 @@ pub(super) struct JsonField<'a> {
     path: String,
 }
 
-/// The body of a request, read when a handler first asks for it: it has judged rights by then.
+/// The body of a request. It is parsed when a handler first uses it, after the check of rights.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     bytes: Bytes,
     json: OnceCell<Value>,
 }
 
-/// Why a PATCH is refused that would change something else than what it changes in Azure.
+/// The reason to refuse a PATCH of anything that Azure's PATCH does not change.
 pub(super) const NOT_BY_PATCH: &str = "a PATCH does not change this: send the whole object by PUT";
 
-/// Objects and lists within one another in a body, at most. Azure's deepest are far below.
+/// The deepest nesting of a body. Azure's bodies are much flatter.
 const DEPTH_MAX: usize = 32;
 
 impl Body {
@@ -76,14 +76,14 @@ fn too_deep(value: &Value, most: usize) -> Option<String> {
     }
 }
 
-/// The member `name` of an object, without regard to case; null is as if it were not there.
+/// The member `name` of an object; case does not matter. Null counts as absent.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let object = object.as_object()?;
     let folded = || object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     object.get(name).or_else(folded).filter(|value| !value.is_null())
 }
 
-/// Whether `value` says nothing: clients write empty lists and texts for what they leave out.
+/// Whether `value` is empty: clients send empty lists and texts for absent values.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -100,8 +100,8 @@ fn is_region(said: &Value, shown: &Value) -> bool {
     said.is_null() || named(said).is_some() && named(said) == named(shown)
 }
 
-/// Whether all that `said` says is in `shown`; texts, IDs among them, are compared without regard to case. Tags and the
-/// like are one word: leaving one out takes it away.
+/// Whether `shown` contains everything in `said`. Texts and IDs are compared without case. Tags and similar maps are
+/// compared as a whole: leaving one out removes it.
 fn repeats(said: &Value, shown: &Value) -> bool {
     let free = |name: &str| name.eq_ignore_ascii_case("tags") || name.eq_ignore_ascii_case("metadata");
     match (said, shown) {
@@ -139,12 +139,12 @@ impl<'a> JsonField<'a> {
         if root.value.is_object() { Ok(root) } else { Err(root.wrong("an object")) }
     }
 
-    /// Whether this only repeats what is shown; of what it leaves out nothing is said.
+    /// Whether this only repeats shown values. Left-out members do not count.
     pub(super) fn is_as_shown(&self) -> bool {
         self.shown.is_some_and(|shown| repeats(self.value, shown))
     }
 
-    /// The member `name` if it says anything else than what is shown.
+    /// The member `name` if it differs from the shown value.
     pub(super) fn changed(&self, name: &str) -> Option<Self> {
         let same = |field: &Self| match field.shown {
             Some(shown) if name.eq_ignore_ascii_case("location") => is_region(field.value, shown),
@@ -174,7 +174,7 @@ impl<'a> JsonField<'a> {
         Ok(())
     }
 
-    /// The member `name`, else what is shown of it: what older clients do not know stays as it is.
+    /// The member `name`, else its shown value, so that members unknown to older clients stay as they are.
     pub(super) fn or_shown(&self, name: &str) -> Option<Self> {
         let shown = || self.shown.and_then(|shown| member(shown, name));
         self.get(name).or_else(|| Some(Self { value: shown()?, shown: shown(), path: format!("{}.{name}", self.path) }))
@@ -190,7 +190,7 @@ impl<'a> JsonField<'a> {
         self.shown.and_then(|shown| member(shown, name)).is_some()
     }
 
-    /// The members that are not exactly as they are shown, as a `T`; what only comes back orders nothing.
+    /// The changed members as a `T`.
     ///
     /// # Errors
     /// 400.
@@ -205,7 +205,7 @@ impl<'a> JsonField<'a> {
         T::deserialize(changed).map_err(|error| self.refused(&error.to_string()))
     }
 
-    /// The member `name`, without regard to case; null is as if it were not there.
+    /// The member `name`; case does not matter. Null counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<Self> {
         let value = member(self.value, name)?;
         let shown = self.shown.and_then(|shown| member(shown, name));
@@ -221,7 +221,7 @@ impl<'a> JsonField<'a> {
         self.get("properties").unwrap_or(Self { value: &NOTHING, shown, path })
     }
 
-    /// The items of the list `name`; `None` where it is not there. What is shown of an item is found by its name.
+    /// The items of the list `name`. `None` if it is absent. Items are matched with shown ones by name.
     ///
     /// # Errors
     /// 400.
@@ -347,10 +347,10 @@ impl<'a> JsonField<'a> {
         self.parsed(name, "an IP address")
     }
 
-    /// The text `name` as what it stands for; empty is as if it were not there.
+    /// The text `name`, parsed. Empty counts as absent.
     ///
     /// # Errors
-    /// 400, which says what it should be.
+    /// 400, with the expected form.
     pub(super) fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Error> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let text = field.as_text()?;
@@ -371,7 +371,7 @@ impl<'a> JsonField<'a> {
     /// The texts of the list `name` as what they stand for.
     ///
     /// # Errors
-    /// 400, which says what they should be.
+    /// 400, with the expected form.
     pub(super) fn all<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Vec<T>, Error> {
         self.each(name, |item| item.as_text()?.trim().parse().map_err(|_| item.wrong(what)))
     }
@@ -420,13 +420,13 @@ impl<'a> JsonField<'a> {
         T::deserialize(self.value).map_err(|error| self.refused(&error.to_string()))
     }
 
-    /// A refusal of this value.
+    /// An error about this value.
     pub(super) fn refused(&self, why: &str) -> Error {
         let place = if self.path.is_empty() { "the body" } else { &self.path };
         Error::bad_request(&format!("{place}: {why}"), &self.path)
     }
 
-    /// A refusal of this value, which is not `what` it should be.
+    /// The error for a value that is not `what` is expected.
     pub(super) fn wrong(&self, what: &str) -> Error {
         self.refused(&format!("this is not {what}"))
     }
@@ -437,7 +437,7 @@ impl<'a> JsonField<'a> {
     }
 }
 
-/// Whether a request says that NAT addresses are to be taken although a neighbour answers for them.
+/// Whether a request accepts NAT addresses although a neighbour answers for them.
 pub(super) fn is_forced(body: &Value) -> bool {
     body["properties"]["privlink"]["force"].as_bool().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Connections, from the side of what is connected to: a private link service, or a resource of any type.
+//! Connections as their resource's owner sees them: of a private link service, or a resource of any type.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
         return Err(body.lacks("privateLinkServiceConnectionState"));
     };
-    // A state with all its members, as an answer has them, is what was read; who decides says less.
+    // A complete state is a copy of an earlier answer. A decision has fewer members.
     let ends_otherwise = body.get("privlink").is_some_and(|part| part.changed("approvalEndsAt").is_some());
     if state.is_as_shown() && state.get("actionsRequired").is_some() && !ends_otherwise {
         return Ok(ArmResponse::ok(with_time_left(request, shown, &endpoint)));
@@ -62,7 +62,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
         _ => return Err(state.refused("`status` is Approved or Rejected")),
     };
     request.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint.clone() }], command)?;
-    // A connection that is removed is shown once more: this answer is the last that its owner has of it.
+    // This answer still shows the removed connection: it is the last one that its owner gets.
     let view = request.afresh();
     let shown =
         connection(&view, &endpoint).map(|(endpoint, of, connection)| show(&key, kind, endpoint, of, connection));
@@ -82,8 +82,8 @@ pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::deleted())
 }
 
-/// The resource that the path names, and its type (`None`: a private link service). One that is not there has no
-/// connections: who may not see it is told so before.
+/// The resource in the path, and its type (`None`: a private link service). If it does not exist, it has no
+/// connections. Rights are checked before that.
 fn owner(request: &ArmRequest) -> Result<(Key, Option<String>), Error> {
     let key = request.key();
     let kind = if request.parameters.contains_key("type") {
@@ -112,7 +112,7 @@ fn absent(request: &ArmRequest, kind: Option<&str>) -> Error {
 /// The endpoint whose connection the path names, and how that is shown.
 fn found(request: &ArmRequest, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
     let name = request.parameter("connection");
-    // The name begins with the endpoint's: only endpoints called so are looked at, however many are bound.
+    // The name begins with the endpoint's name, so only endpoints with that name are searched.
     let (front, _) = name.rsplit_once('.')?;
     let named = |endpoint: &Key| ids::connection(kind, key, endpoint).name().eq_ignore_ascii_case(name);
     let candidates = view.endpoints_named(front).filter_map(|endpoint| connection(view, endpoint));
@@ -120,14 +120,14 @@ fn found(request: &ArmRequest, view: &View, key: &Key, kind: Option<&str>) -> Op
     bound.next().map(|(endpoint, of, connection)| (endpoint.clone(), show(key, kind, endpoint, of, connection)))
 }
 
-/// What its owner removed is gone here, and is left to its consumer.
+/// A removed connection is gone here. The consumer still has the endpoint.
 fn is_bound(resource: &Key, endpoint: &PrivateEndpoint, connection: &Connection) -> bool {
     endpoint.resource == *resource && connection.state != ConnectionState::Disconnected
 }
 
 type Bound<'a> = (&'a Key, &'a PrivateEndpoint, &'a Connection);
 
-/// Who is connected to `resource`, or asks to be.
+/// Endpoints with a connection to `resource`, also pending ones.
 fn bound<'a>(view: &'a View, resource: &Key) -> impl Iterator<Item = Bound<'a>> {
     let with = view.bound_to(resource).filter_map(|key| connection(view, key));
     with.filter(|(_, endpoint, connection)| is_bound(resource, endpoint, connection))
@@ -138,7 +138,7 @@ fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {
     Some((key, endpoint, view.state.connections.get(key)?))
 }
 
-/// Every connection of a resource, as its owner sees it; none for who may not see them.
+/// Every connection of a resource, as its owner sees it. Empty for a caller who may not see them.
 pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Value> {
     if !reader.holds(&kinds::connections(key, kind)) {
         return Vec::new();
@@ -146,13 +146,14 @@ pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Valu
     bound(reader.view(), key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()
 }
 
-/// When an approval is to end by itself: `properties.privlink.approvalEndsAt`, as it is shown. Without it, never.
+/// When the approval expires: `properties.privlink.approvalEndsAt`. Without it, never.
 fn until(properties: &JsonField<'_>) -> Result<Option<Until>, Error> {
     let Some(part) = properties.get("privlink") else { return Ok(None) };
     Ok(part.parsed::<Timestamp>("approvalEndsAt", "a time such as 2026-12-01T08:00:00Z")?.map(Until::At))
 }
 
-/// `shown` with what is left of its approval. The tag stands already: it is not another one with each second.
+/// `shown` with the remaining time of its approval. The tag is computed before that, so that it does not change every
+/// second.
 pub(super) fn with_time_left(request: &ArmRequest, mut shown: Value, endpoint: &Key) -> Value {
     let ends_at = request.afresh().state.connections.get(endpoint).and_then(|connection| connection.ends_at);
     if let Some(ending) = convert::ending(ends_at, request.state.control.now()) {

@@ -28,7 +28,7 @@ impl Adapter for PrivateEndpoint {
     }
 }
 
-/// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
+/// The endpoint in the body. The writer checks that its fixed properties do not change.
 fn read(
     request: &ArmRequest,
     key: &Key,
@@ -40,7 +40,7 @@ fn read(
     let same =
         |before: &PrivateEndpoint| before.vnet == *subnet.key() && before.subnet.eq_ignore_ascii_case(subnet.name());
     if !before.is_some_and(same) {
-        // Before it is looked for: who may not use it is not told whether it is there.
+        // Check the right first, so that the answer does not reveal whether the object exists.
         request.demand(&Right::join(subnet.key(), subnet.name()))?;
     }
     let vnet = request.model().vnets.get(subnet.key());
@@ -99,7 +99,7 @@ fn read(
     Ok(endpoint)
 }
 
-/// The one connection that the endpoint asks for, and whether its owner is to be asked.
+/// The connection that the endpoint requests, and whether it needs manual approval.
 fn link_request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool), Error> {
     let automatic = properties.items("privateLinkServiceConnections")?;
     let manual = properties.items("manualPrivateLinkServiceConnections")?;
@@ -112,8 +112,8 @@ fn link_request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool),
     }
 }
 
-/// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there, unless
-/// whoever knows its ID may ask for it.
+/// Resolves `privateLinkServiceId`: an ID or an alias. A resource that the caller may not see counts as absent, unless
+/// it accepts requests by ID.
 fn resource(
     request: &ArmRequest,
     asked: &JsonField<'_>,
@@ -143,7 +143,7 @@ fn resource(
             let former = model.former_resources.entry(id.key());
             former.filter(|(_, former)| former.each().any(|one| is_of(one.kind.as_deref()))).map(|(key, _)| key)
         };
-        // Who is bound to what is gone may say so again, whatever has its key since.
+        // An endpoint of a deleted resource may repeat its ID, even if a later resource has the same key.
         let bound = before.is_some_and(|before| before.resource == *id.key());
         let named = key.filter(is_meant).map(|(key, _)| key);
         named.or_else(|| former().filter(|_| bound || key.is_none())).cloned()
@@ -158,8 +158,8 @@ fn resource(
     if bound || shown || request.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
 }
 
-/// The subresource that is meant where none is named: the only one that the resource has, or, for who may know its type
-/// alone, the only one of that.
+/// The default subresource: the only one of the resource or, if the caller may know only its type, the only one of that
+/// type.
 fn only_subresource(request: &ArmRequest, key: &Key) -> Option<String> {
     let resource = request.model().resources.get(key)?;
     if !(resource.visibility.admits(&request.key().subscription) || request.sees(ItemKind::Resource, key)) {

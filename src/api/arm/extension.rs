@@ -1,4 +1,4 @@
-//! `properties.privlink`: what Azure has no word for. Each part is whole or absent; what is absent stays as it was.
+//! `properties.privlink`: settings that Azure does not have. Absent parts stay as they are.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ struct OfVnet {
     dns: Option<OfDns>,
     lockdown: Option<bool>,
     public_prefixes: Option<Vec<IpNet>>,
-    /// Read only: whether this host meets it.
+    /// Read only: whether this host is attached to it.
     #[serde(default, rename = "attached")]
     _attached: Option<bool>,
     /// Read only.
@@ -52,7 +52,7 @@ struct OfDns {
 }
 
 impl OfDns {
-    /// The settings; accepted names that are left out stay as they are in `before`.
+    /// The settings. Accepted names stay as in `before` if they are left out.
     fn settings(self, field: &JsonField<'_>, before: Option<&DnsSettings>) -> Result<DnsSettings, Error> {
         let usual = DnsSettings::default();
         let ttl = self.ttl_in_seconds.map_or(usual.ttl, |seconds| Duration::from_secs(seconds.into()));
@@ -115,7 +115,7 @@ struct OfResource {
     /// Read only.
     #[serde(default, rename = "storedOnly")]
     _stored: Option<Value>,
-    /// Read only: names of properties that were sent and of which nothing was kept.
+    /// Read only: names of properties that were sent but not stored.
     #[serde(default, rename = "notKept")]
     _not_kept: Option<Value>,
 }
@@ -134,7 +134,7 @@ struct OfEndpoint {
     /// Read only.
     #[serde(default, rename = "linkIdentifier")]
     _link: Option<Value>,
-    /// Read only: its resource's owner says it with the approval.
+    /// Read only: the resource's owner sets it with the approval.
     #[serde(default, rename = "approvalEndsAt")]
     _ends_at: Option<Value>,
     /// Read only.
@@ -145,7 +145,7 @@ struct OfEndpoint {
     _stored: Option<Value>,
 }
 
-/// What may pass in a second; with neither part, as much as comes.
+/// Rate limits. Without both parts there are none.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OfRates {
@@ -156,7 +156,7 @@ struct OfRates {
 }
 
 impl OfRates {
-    /// The rates; those that are left out stay as they are in `before`.
+    /// The rates. Left-out ones stay as in `before`.
     fn or(part: Option<Self>, before: Option<Rates>) -> Option<Rates> {
         let Some(Self { bits_per_second, new_sessions_per_second }) = part else { return before };
         Some(Rates { bits_per_second, new_sessions_per_second }).filter(Rates::limit_anything)
@@ -222,7 +222,8 @@ pub(super) fn show_subnet(subnet: &Subnet) -> Value {
     json!({ "dedicated": subnet.dedicated })
 }
 
-/// What of a resource's part follows from Azure's own words in the same body: there it is output, and orders nothing.
+/// The settings of a resource that derive from Azure's own properties in the same body. They are output and request
+/// nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Follows {
     /// Targets, from a load balancer or the one server.
@@ -291,7 +292,7 @@ pub(super) fn show_resource(reader: &Reader<'_>, key: &Key, resource: &LinkResou
     shown
 }
 
-/// Resources that name one of its servers too, of those that the reader may see: their addresses cannot keep them apart.
+/// Other visible resources with one of the same servers.
 fn shared_with(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Vec<String> {
     let servers = |resource: &LinkResource| -> Vec<IpAddr> {
         resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address).collect()
@@ -318,7 +319,7 @@ pub(super) fn endpoint(properties: &JsonField<'_>, endpoint: &mut PrivateEndpoin
     Ok(())
 }
 
-/// Names that are accepted; `None`: nothing is said of them.
+/// Accepted names. `None`: the body does not mention them.
 fn accepted(field: &JsonField<'_>, names: Option<&[String]>) -> Result<Option<Box<AcceptedNames>>, Error> {
     let Some(names) = names else { return Ok(None) };
     let accepted = AcceptedNames::read(names).map_err(|at| {
@@ -332,7 +333,7 @@ fn texts(names: &AcceptedNames) -> Vec<String> {
     names.iter().map(str::to_owned).collect()
 }
 
-/// An endpoint's part. Names wait here that do not answer in its own VNet.
+/// An endpoint's part, with the names that wait in its own VNet.
 pub(super) fn show_endpoint(view: &View, key: &Key, endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
     let mut shown = json!({ "linkIdentifier": connection.link.to_string(), "sources": endpoint.sources });
     if let Some(most) = endpoint.max_sessions {

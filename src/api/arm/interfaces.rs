@@ -1,4 +1,5 @@
-//! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
+//! The network interface of each private endpoint. It is created and deleted with the endpoint, and has no settings of
+//! its own but tags.
 
 use super::Error;
 use super::adapter::write;
@@ -28,7 +29,7 @@ pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::ok(show(&request.view, key, endpoint)))
 }
 
-/// `PUT`: the endpoint is what changes; an interface that comes back as it is shown stays so.
+/// `PUT`: refused if it changes anything, because only the endpoint can be changed.
 pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let name = request.key();
     request.demand(&Right::interface(&name))?;
@@ -44,7 +45,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Err(Error::bad_request_of("NotSupported", message, "create a private endpoint"))
 }
 
-/// `PATCH`: its tags are all that is its own.
+/// `PATCH`: changes only tags.
 pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let name = request.key();
     request.demand(&Right::write_of(actions::INTERFACES, &name))?;
@@ -64,7 +65,7 @@ pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::ok(show(&view, key, endpoint)))
 }
 
-/// `DELETE`: the endpoint is what goes.
+/// `DELETE`: refused, because the interface is deleted with its endpoint.
 pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let name = request.key();
     request.demand(&Right::interface(&name))?;

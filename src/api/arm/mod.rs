@@ -1,8 +1,8 @@
 //! Azure Resource Manager's REST, so that its SDKs work with a changed base URL and nothing else.
 //!
-//! A request is matched against one table of templates (`routes`), without regard to case; its handler reads the
-//! view in force, asks the control plane for what follows from it, and shows the object as it is then. What was
-//! read may have changed meanwhile: the command says what it looked at, and the handler begins anew.
+//! A request is matched against one table of templates (`routes`); case does not matter. Its handler reads the view in
+//! force, runs a command, and shows the object after it. If the objects that it read have changed in the meantime, the
+//! command fails and the handler starts again.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ mod adapter;
 /// What is answered, and its tag.
 mod response;
 
-/// One request: who asks what of which object.
+/// A parsed request.
 mod request;
 pub(in crate::api) use request::base;
 
@@ -58,7 +58,7 @@ mod locations;
 /// VNets.
 mod networks;
 
-/// What clients of Azure ask first.
+/// The metadata that Azure clients read first.
 pub(super) mod metadata;
 
 /// What Azure has no word for: `properties.privlink`.
@@ -105,7 +105,7 @@ use routes::Handler;
 #[cfg(test)]
 pub(super) use routes::ROUTES;
 
-/// How often a change begins anew because what it read has changed meanwhile.
+/// How often a handler starts again because the objects that it read have changed.
 const ATTEMPTS: usize = 32;
 
 /// Whether a path is one of Resource Manager's.
@@ -130,7 +130,7 @@ pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Re
     answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
-/// Checks what a request tells before its body: a path that there is, and names that can be.
+/// Checks a request before its body: the path must exist, and its names must be valid.
 ///
 /// # Errors
 /// See [`serve`].

@@ -1,5 +1,4 @@
-//! Record sets of private DNS zones: those that somebody wrote, the start of authority, and, to be read only, those of
-//! endpoints.
+//! Record sets of private DNS zones: written ones, the SOA, and read-only ones of endpoints.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,7 +17,7 @@ use crate::model::{
     actions, domain_name, ids, names, whole,
 };
 
-/// What the path names: a type that a zone may hold, or its start of authority.
+/// The record type in the path: a type that a zone may hold, or SOA.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Set(RecordType),
@@ -129,7 +128,7 @@ fn change(request: &ArmRequest, whole: bool) -> Result<ArmResponse, Error> {
         Asked::Soa => "soaRecord",
         Asked::Set(kind) => field_of(kind),
     };
-    // What is written nowhere is not taken, such as values of another type.
+    // Values that cannot be stored are refused, such as those of another type.
     let known = [&[own, "ttl", "metadata"], SHOWN.as_slice()].concat();
     properties.refuse_others(&known, "a record set of this type has no such member")?;
     match asked {
@@ -150,7 +149,7 @@ fn change(request: &ArmRequest, whole: bool) -> Result<ArmResponse, Error> {
             let data = without(data, old.as_ref(), &owned(request, &key, &name));
             match data {
                 Some(data) => zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata }),
-                // Nothing is asked for that is not there by itself.
+                // The request changes nothing.
                 None => {
                     return now(request, asked, &key, &zone)
                         .map(ArmResponse::ok)
@@ -181,14 +180,14 @@ fn now(request: &ArmRequest, asked: Asked, key: &Key, zone: &DnsZone) -> Option<
     }
 }
 
-/// Addresses that endpoints have at a name of the zone, of those that the caller may see.
+/// Addresses of visible endpoints at a name of the zone.
 fn owned<'a>(request: &'a ArmRequest, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
     let seen = |endpoint: &Key| request.sees(ItemKind::Endpoint, endpoint);
     names::in_zone(&request.view.state, key, &seen).remove(name).unwrap_or_default()
 }
 
-/// What is to be written: addresses that endpoints have there stay theirs, so that a set that was read and is written
-/// again does not outlive them. `None`: nothing else is asked for.
+/// The values to write, without addresses of endpoints, so that a set that is read and written back does not keep them
+/// after the endpoints. `None`: nothing else remains.
 fn without(data: RecordData, old: Option<&ZoneRecord>, owned: &[(&Key, IpAddr)]) -> Option<RecordData> {
     let kept = |ip: IpAddr| {
         let written = old.is_some_and(|old| match &old.set.data {
@@ -279,7 +278,7 @@ fn read_soa(before: &Soa, properties: &JsonField<'_>) -> Result<Soa, Error> {
     let Some(record) = properties.get("soaRecord") else { return Ok(Soa { ttl, ..before.clone() }) };
     let known = ["email", "refreshTime", "retryTime", "expireTime", "minimumTtl"];
     record.refuse_others(&known, "this follows from the zone, and cannot be set")?;
-    // What is shown where nobody named one is no word of anybody.
+    // The default that is shown is not a setting.
     let email = record.changed("email").map(|email| email.as_text()).transpose()?;
     let email = match email.filter(|text| !text.is_empty()) {
         Some(text) => domain_name(&text, false)
@@ -296,7 +295,7 @@ fn read_soa(before: &Soa, properties: &JsonField<'_>) -> Result<Soa, Error> {
     })
 }
 
-/// A record set: what is written, and what endpoints have there. `None`: neither.
+/// A record set: written values, and those of endpoints. `None`: there are neither.
 fn show(key: &Key, zone: &DnsZone, name: &str, kind: RecordType, owned: &[(&Key, IpAddr)]) -> Option<Value> {
     let written = zone.record(name, kind);
     let mut values = written.map(|record| shown(&record.set.data)).unwrap_or_default();

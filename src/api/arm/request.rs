@@ -17,15 +17,15 @@ use crate::model::{Caller, Key, Model, Vnet, actions, grammar};
 /// A request that a handler answers.
 #[derive(Debug)]
 pub(super) struct ArmRequest {
-    /// What it is asked of.
+    /// The API's state.
     pub(super) state: ApiState,
     /// Who asks.
     pub(super) caller: Caller,
-    /// What was in force when the handler began.
+    /// The view when the handler began.
     pub(super) view: Arc<View>,
-    /// What stands after the `?`, by name in lower case.
+    /// The query parameters, by lower-case name.
     pub(super) query: BTreeMap<String, String>,
-    /// What the template leaves open, by name.
+    /// The path parameters, by name.
     pub(super) parameters: BTreeMap<&'static str, String>,
     /// The body.
     pub(super) body: Body,
@@ -37,18 +37,18 @@ pub(super) struct ArmRequest {
     pub(super) base: String,
     /// The path as it was asked for.
     pub(super) path: String,
-    /// What is only looked at.
+    /// Whether the request only reads.
     pub(super) looks: Looks,
 }
 
-/// What a request only looks at.
+/// How a request reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looks {
     /// An object or a list: GET.
     At,
-    /// Whether an object is there: HEAD, which Azure answers without a body and a tag.
+    /// Whether an object exists: HEAD, which Azure answers without a body and a tag.
     Whether,
-    /// Nothing: it changes something, or its handler knows.
+    /// It is not a plain read, or its handler decides.
     Not,
 }
 
@@ -63,7 +63,7 @@ impl ArmRequest {
         self.query.get(name).map(String::as_str)
     }
 
-    /// Whether `$expand` asks for the interfaces of endpoints, which is all it may ask for.
+    /// Whether `$expand` requests endpoints' interfaces, its only allowed value.
     ///
     /// # Errors
     /// 400.
@@ -83,8 +83,8 @@ impl ArmRequest {
         &self.view.state.model
     }
 
-    /// Checks that every part of the path is a name by the grammar of ids, before anything is judged by it. Whoever
-    /// may read what an earlier release let in under another name goes on with that.
+    /// Checks that every part of the path is a valid name, before any check of rights uses it. Objects with an invalid
+    /// name from an earlier release can still be reached by callers who may read them.
     ///
     /// # Errors
     /// 400.
@@ -127,7 +127,7 @@ impl ArmRequest {
         same("subscription", &key.subscription) && same("group", &key.group)
     }
 
-    /// Checks a right. Whether the object is there makes no difference: it cannot be told from the answer.
+    /// Checks a right. The answer is the same whether or not the object exists.
     ///
     /// # Errors
     /// 403, naming action and scope.
@@ -153,12 +153,12 @@ impl ArmRequest {
         self.may_read(kind, key).is_ok()
     }
 
-    /// What the caller may read of what was in force when the handler began.
+    /// The visible part of the view from when the handler began.
     pub(super) fn reader(&self) -> Reader<'_> {
         self.reader_of(&self.view)
     }
 
-    /// What the caller may read of `view`.
+    /// The visible part of `view`.
     pub(super) fn reader_of<'a>(&'a self, view: &'a View) -> Reader<'a> {
         Reader { request: self, view, rights: view.rights(&self.caller) }
     }
@@ -168,7 +168,7 @@ impl ArmRequest {
         self.model().vnets.entry(vnet).map_or(vnet, |(key, _)| key).clone()
     }
 
-    /// Checks what the client expects of the object: `now` is how it is shown, `None` where it is not there.
+    /// Checks `If-Match` and `If-None-Match`. `now` is the shown object, `None` if it does not exist.
     ///
     /// # Errors
     /// 412.
@@ -196,7 +196,7 @@ impl ArmRequest {
         Err(Error::absent_group(group))
     }
 
-    /// Carries `command` out if `items` are as this handler saw them.
+    /// Runs `command` if `items` have not changed since this handler read them.
     ///
     /// # Errors
     /// The refusal; code [`PRECONDITION_FAILED`](super::PRECONDITION_FAILED) where they are not.
@@ -208,7 +208,7 @@ impl ArmRequest {
         self.state.control.apply_with(&self.caller, command, force).map_err(Error::from)
     }
 
-    /// Makes or changes the objects of `model`, if `items` are as this handler saw them.
+    /// Creates or changes the objects of `model`, if `items` have not changed since this handler read them.
     ///
     /// # Errors
     /// As of [`ArmRequest::change`].
@@ -225,14 +225,14 @@ impl ArmRequest {
         self.change(vec![item], Delete { kind, reference: key.folded().to_owned() })
     }
 
-    /// The same question on what is in force now: for the answer after a change.
+    /// The same request with the current view, for the answer after a change.
     pub(super) fn afresh(&self) -> Arc<View> {
         self.state.control.view()
     }
 }
 
-/// What one caller may read of what is in force. What is shown beside an object's own fields is asked of it, so that
-/// neither an answer nor its tag tells of what its reader may not see.
+/// The part of the view that one caller may read. Everything shown besides an object's own fields comes from it, so
+/// that neither the answer nor its tag reveals hidden objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     request: &'a ArmRequest,
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
         self.rights.hold(right)
     }
 
-    /// Whether the reader may see an object, which need not be there.
+    /// Whether the reader may see an object, which need not exist.
     pub(super) fn sees(&self, kind: ItemKind, key: &Key) -> bool {
         self.holds(&Right::on(&self.view.state.model, &Item { kind, key: key.clone() }, Verb::Read))
     }
@@ -284,7 +284,7 @@ fn bare(tag: &str) -> &str {
     tag.trim_matches('"')
 }
 
-/// A condition; an empty one says nothing, as some clients send it.
+/// A condition. Some clients send an empty one; it counts as absent.
 pub(super) fn tag(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let text = headers.get(name).and_then(|value| value.to_str().ok());
     text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -293,11 +293,10 @@ pub(super) fn tag(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 /// The option that every request has.
 const VERSION: &str = "api-version";
 
-/// What stands after the `?`; an option that is left empty says nothing.
+/// The query parameters. An empty one counts as absent.
 ///
 /// # Errors
-/// 400: there is no `api-version` (any will do, as long as there is one), an option that is none of `options`, or one
-/// that is there twice.
+/// 400: `api-version` is missing (any value is accepted), a parameter is not in `options`, or one appears twice.
 pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, String>, Error> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
@@ -321,12 +320,12 @@ pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, Stri
     Ok(query)
 }
 
-/// Without percent signs; what is no text afterwards keeps a sign in place of what is wrong.
+/// Decodes percent-encoding. Invalid UTF-8 becomes a replacement character.
 pub(in super::super) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Scheme and host as the client named them: what it reaches us by is what it can follow.
+/// Scheme and host as the client used them, so that it can follow links.
 pub(in crate::api) fn base(headers: &HeaderMap, uri: &Uri, secure: bool) -> String {
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = named.or_else(|| uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or("localhost");

@@ -1,4 +1,4 @@
-//! What is answered: a body in ARM's envelope, its status, and a tag that changes with what it says.
+//! Responses: a body in ARM's envelope, its status, and a tag that changes with its content.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -43,8 +43,7 @@ impl ArmResponse {
         Self { status: StatusCode::OK, body: None }
     }
 
-    /// The same, as it was asked for: what a client has is not sent again, and of what it only asks whether it is there,
-    /// no more than that is told.
+    /// Adapts the response to the request: no body if the client has it already, or for HEAD.
     pub(super) fn fitted(self, request: &ArmRequest) -> Self {
         let tag = self.body.as_ref().and_then(|body| body.get("etag")).and_then(Value::as_str);
         let known = || request.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
@@ -76,7 +75,7 @@ impl IntoResponse for ArmResponse {
     }
 }
 
-/// `object` with its tag: the same words have the same tag, whenever they were written.
+/// `object` with its tag. Equal contents have equal tags.
 pub(super) fn tagged(mut object: Value) -> Value {
     let digest = Sha256::digest(object.to_string());
     let tag = digest.iter().take(12).fold(0_u128, |tag, byte| (tag << 8) | u128::from(*byte));
@@ -86,7 +85,7 @@ pub(super) fn tagged(mut object: Value) -> Value {
     object
 }
 
-/// An object in ARM's envelope; `placed` is where it is, and its tags, for those that are somewhere by themselves.
+/// An object in ARM's envelope. `placed` is its location and tags, for top-level objects.
 pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: Value) -> Value {
     let mut shown = json!({ "id": id.to_string(), "name": id.name(), "type": id.kind() });
     shown["properties"] = properties;
@@ -127,7 +126,7 @@ pub(super) fn page<T>(
     let mut body = Map::new();
     body.insert("value".into(), Value::Array(value));
     if let Some(last) = last.filter(|_| rest.peek().is_some()) {
-        // What was asked for is asked for on every page.
+        // The link to the next page repeats the query parameters.
         let kept = request.query.iter().filter(|(name, _)| *name != "$skiptoken");
         let token = ("$skipToken".to_owned(), last);
         let query =

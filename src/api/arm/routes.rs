@@ -1,5 +1,4 @@
-//! Every path there is, and what can be done with it: the one table that requests are matched against and that the
-//! OpenAPI document is made from.
+//! The table of all paths and methods. Requests are matched against it, and the OpenAPI document is made from it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +20,7 @@ pub(super) type Handler = fn(&ArmRequest) -> Result<ArmResponse, Error>;
 pub(in crate::api) struct Operation {
     pub(in crate::api) method: &'static str,
     pub(super) handler: Handler,
-    /// Options after the `?` that it honours besides `api-version`, in lower case: any other is refused.
+    /// Accepted query parameters besides `api-version`, in lower case. Others are refused.
     pub(in crate::api) options: &'static [&'static str],
     /// What it does, for people; begins with a verb.
     pub(in crate::api) summary: &'static str,
@@ -36,7 +35,7 @@ pub(in crate::api) struct Route {
 }
 
 impl Route {
-    /// What answers `method`; HEAD is answered like GET unless it has a word of its own.
+    /// The operation for `method`. HEAD uses GET's unless it has its own.
     pub(in crate::api) fn operation(&self, method: &Method) -> Option<&'static Operation> {
         let named = |name: &str| self.operations.iter().find(|operation| operation.method == name);
         let like_get = || named("GET").filter(|_| method == Method::HEAD);
@@ -72,7 +71,7 @@ impl Route {
     /// What `path` has in place of the open parts; `None`: it is another path.
     fn matches(&self, path: &str) -> Option<BTreeMap<&'static str, String>> {
         let mut parameters = BTreeMap::new();
-        // Where nothing stands above a type, clients leave that part empty: `providers/Microsoft.Network//privateEndpoints`.
+        // Without a parent type, clients leave that part empty: `providers/Microsoft.Network//privateEndpoints`.
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let is_left_empty = |at: usize| {
             let above = at.checked_sub(2).and_then(|at| parts.get(at));
@@ -95,7 +94,7 @@ impl Route {
 /// The route of `path`, and its parameters.
 ///
 /// # Errors
-/// 404: there is no such path, or its type of resource is not known.
+/// 404: the path does not exist, or its resource type is unknown.
 pub(in crate::api) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<&'static str, String>), Error> {
     let matched = ROUTES.iter().find_map(|route| route.matches(path).map(|parameters| (route, parameters)));
     let (route, parameters) = matched.ok_or_else(Error::unknown_path)?;
@@ -107,7 +106,7 @@ pub(in crate::api) fn find(view: &View, path: &str) -> Result<(&'static Route, B
 
 macro_rules! routes {
     ($( $template:expr => { $( $method:ident $handler:path $([ $($option:literal)+ ])?, $summary:literal; )+ } )+) => {
-        /// See the module. What is more special stands first.
+        /// See the module. More specific paths come first.
         pub(in crate::api) const ROUTES: &[Route] = &[
             $( Route { template: $template, operations: &[
                 $( Operation {

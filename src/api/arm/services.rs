@@ -105,7 +105,7 @@ fn addresses(request: &ArmRequest, configs: &[JsonField<'_>], service: &mut Link
         }
         let name = field.get("name").map(|_| field.name("name")).transpose()?;
         let name = name.unwrap_or_else(|| format!("nat{}", made.len()));
-        // As the first one is by itself, and no other.
+        // By default the first one is primary, and no other.
         let primary = properties.flag("primary")?.filter(|primary| *primary != made.is_empty());
         made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6, primary });
     }
@@ -160,7 +160,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, service: &LinkResource) -> Va
 /// What services and typed resources show alike.
 pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
     let subscriptions = match &resource.visibility {
-        // To show an empty list would be an order to close it for whoever sends it back.
+        // An empty list is not shown: a client that sends it back would close the service.
         Visibility::ById => None,
         Visibility::Readers => Some(Vec::new()),
         Visibility::Everyone => Some(vec!["*".to_owned()]),
@@ -172,7 +172,7 @@ pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
     properties["autoApproval"] = json!({ "subscriptions": resource.auto_approval });
 }
 
-/// Which subnet holds an address is told to who may see that subnet, unless the service itself names it.
+/// The subnet of an address is shown only to a reader who may see it, unless the service itself names it.
 fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) -> Vec<Value> {
     let vnet = service.vnet.as_ref().and_then(|vnet| reader.view().state.model.vnets.entry(vnet));
     let one = |(index, ip): (usize, &std::net::IpAddr)| {
@@ -194,7 +194,7 @@ fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) 
             "privateIPAddressVersion": if ip.is_ipv6() { "IPv6" } else { "IPv4" },
             "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
         });
-        // As in Azure: a client that did not choose the address does not find it here, but in `privlink.nat`.
+        // As in Azure, an automatically chosen address is not shown here. `privlink.nat` has it.
         if fixed {
             properties["privateIPAddress"] = json!(ip);
         }

@@ -1,6 +1,6 @@
-//! Settings of Azure's that have no effect here. They are kept and shown again, so that a client finds what it wrote, and
-//! `properties.privlink.storedOnly` lists every one of them; those that would narrow access are refused instead, and of
-//! what no line here names nothing is kept but the name: it may be a secret.
+//! Azure settings without effect here. They are stored and shown again, so that a client finds what it wrote, and
+//! `properties.privlink.storedOnly` lists them. Settings that would narrow access are refused instead. Of settings that
+//! this table does not list, only the name is stored: the value may be a secret.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -12,16 +12,16 @@ use super::body::{JsonField, is_empty};
 use super::response::tagged;
 use crate::model::foreign::{KEPT_MAX, NAME_MAX, NAMES_MAX, NOT_KEPT};
 
-/// What becomes of a setting.
+/// How a setting is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It is read where its object is, or it is output.
+    /// It is used elsewhere, or it is output.
     Known,
-    /// It is kept unless it is this, which is so anyway.
+    /// It is stored, unless it has this default value.
     Kept(&'static str),
-    /// It is refused unless it is this, which is so anyway; with the reason.
+    /// It is refused, with this reason, unless it has this default value.
     Refused(&'static str, &'static str),
-    /// What it has inside is named by itself.
+    /// A container: its members have their own entries.
     Inner,
 }
 
@@ -65,7 +65,7 @@ fn lines() -> impl Iterator<Item = &'static str> {
     include_str!("settings.txt").lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Enters a setting, and what it stands in.
+/// Adds a setting and its containers.
 fn add(settings: &mut Settings, path: &str, fate: Fate) {
     for (at, _) in path.match_indices('.') {
         if let Some(front) = path.get(..at) {
@@ -79,16 +79,15 @@ fn add(settings: &mut Settings, path: &str, fate: Fate) {
 const ANYWHERE: [&str; 9] =
     ["id", "name", "type", "etag", "location", "tags", "systemData", "provisioningState", "resourceGuid"];
 
-/// What is kept of an object: settings by name, `properties` between as in a body; the items of a list by their names in
-/// lower case.
+/// The stored settings of an object, nested as in a body. Items of a list are keyed by their lower-case names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
     settings: Map<String, Value>,
     lost: BTreeSet<String>,
 }
 
-/// What of an object of `kind` is kept after `body` came over what was kept `before`, as JSON; empty: nothing. What the
-/// body says nothing of stays.
+/// The stored settings of an object of `kind`, as JSON, after merging `body` into those stored `before`. Empty: none.
+/// Settings that the body does not mention stay.
 ///
 /// # Errors
 /// 400: a setting that would narrow access, or too much.
@@ -144,7 +143,7 @@ impl Kept {
         self
     }
 
-    /// Takes in what `body` of `kind` says.
+    /// Adds the settings in `body` of `kind`.
     ///
     /// # Errors
     /// 400: a setting that would narrow access.
@@ -169,7 +168,7 @@ impl Kept {
         Ok(text)
     }
 
-    /// `shown` with what is kept, and what of it has no effect; with its tag.
+    /// `shown` with the stored settings, the list of those without effect, and its tag.
     pub(super) fn show(&self, mut shown: Value) -> Value {
         if let Some(fields) = shown.as_object_mut() {
             fields.remove("etag");
@@ -288,7 +287,7 @@ fn within<T>(kept: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut
     done
 }
 
-/// Whether `value` is what is so anyway.
+/// Whether `value` is the default.
 fn is_usual(value: &Value, usual: &str) -> bool {
     match value {
         Value::Bool(flag) => flag.to_string() == usual,
@@ -309,7 +308,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// Puts what is kept over what is shown; the items of a list are found by their names.
+/// Merges stored settings into the shown object. Items of a list are matched by name.
 fn overlay(shown: &mut Value, kept: &Map<String, Value>) {
     for (name, value) in kept {
         match (shown.get_mut(name), value) {

@@ -23,7 +23,7 @@ pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
 /// `GET …/subnets/{subnet}`
 pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let (key, name) = (request.key(), request.parameter("subnet"));
-    // Who may read the subnet alone is as welcome as who may read its VNet.
+    // The right to read the subnet is enough; the VNet's is not needed.
     if !request.hold(&Right::subnet(&key, name, actions::read(actions::SUBNETS))) {
         request.may_read(ItemKind::Vnet, &key)?;
     }
@@ -75,7 +75,7 @@ pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::deleted())
 }
 
-/// A subnet that something is in stays.
+/// Refuses to delete a subnet that is in use.
 ///
 /// # Errors
 /// 400, in Azure's words.
@@ -91,7 +91,7 @@ pub(super) fn refuse_used(request: &ArmRequest, vnet: &Key, old: &[Subnet], new:
     Ok(())
 }
 
-/// What is in a subnet: the first that the caller may see, else that there is something.
+/// Names a user of the subnet: the first that the caller may see, else a general text.
 fn first_user(request: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
     let model = request.model();
     let endpoints = model.endpoints.iter().filter(|(_, e)| e.vnet == *vnet && named(&e.subnet, &subnet.name));
@@ -110,7 +110,7 @@ fn first_user(request: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<Strin
     Some(seen.map_or_else(|| UNSEEN.to_owned(), |(_, _, id)| id.to_string()))
 }
 
-/// The subnet that `field` describes; what it says nothing of stays as it was.
+/// The subnet in `field`. Absent properties stay as they are.
 ///
 /// # Errors
 /// 400.
@@ -124,7 +124,7 @@ pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -
         prefixes = before.map(|subnet| subnet.prefixes.clone()).unwrap_or_default();
     }
     let group = properties.id("networkSecurityGroup", ids::SECURITY_GROUP)?.map(|group| group.key().clone());
-    // Who is not shown the rule set cannot have left it out on purpose.
+    // If the rule set is not shown to the caller, leaving it out does not remove it.
     let unseen = || before.filter(|_| !properties.shows("networkSecurityGroup"))?.security_group.clone();
     let delegated = |one: &JsonField<'_>| one.properties().required("serviceName");
     let service = |one: &JsonField<'_>| one.required("service");
@@ -183,7 +183,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
         [one] => properties["addressPrefix"] = json!(one),
         several => properties["addressPrefixes"] = json!(several),
     }
-    // Which rule set a subnet has is its VNet's to know, and the rule set's.
+    // Only readers of the VNet or of the rule set see it.
     let known = |group: &&Key| reader.sees(ItemKind::Vnet, key) || reader.sees(ItemKind::SecurityGroup, group);
     if let Some(group) = subnet.security_group.as_ref().filter(known) {
         properties["networkSecurityGroup"] = json!({ "id": ids::security_group(group).to_string() });
@@ -223,7 +223,7 @@ pub(super) fn put_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let shown = before.as_ref().map(|label| show_peering(&request.reader(), &key, &vnet, label));
     request.check_conditions(shown.as_ref())?;
     let body = JsonField::over(&request.body, shown.as_ref())?;
-    // One that was severed stays so if that is said; any other body makes it anew.
+    // A severed peering stays severed if the body says so. Any other body creates it again.
     let anew = before.as_ref().is_some_and(|before| before.severed) && body.properties().get("peeringState").is_none();
     if let Some(shown) = shown.as_ref().filter(|_| !anew && body.properties().is_as_shown()) {
         return Ok(ArmResponse::put(shown.clone(), false));
@@ -233,7 +233,7 @@ pub(super) fn put_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
     }
     let first = before.as_ref().map_or(name, |before| &before.name);
     let mut label = peer(&mut vnet, &body, first)?;
-    // One that was severed and is sent back as it was read stays so; any other body makes it anew.
+    // A severed peering that is sent back unchanged stays severed. Any other body creates it again.
     let same = before.as_ref().is_some_and(|before| before.severed && before.remote == label.remote);
     if same && body.properties().text("peeringState")?.is_some_and(|state| named(&state, DISCONNECTED)) {
         vnet.sever(&label.remote);
@@ -296,8 +296,8 @@ pub(super) fn peer(vnet: &mut Vnet, field: &JsonField<'_>, name: &str) -> Result
     Ok(label)
 }
 
-/// As Azure shows it. It is Connected when both sides have it; of a remote VNet that the reader may not see, neither
-/// state nor address space is told.
+/// The peering in Azure's form. It is Connected if both sides have it. State and address space of a remote VNet are
+/// hidden if the reader may not see that VNet.
 pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, vnet: &Vnet, label: &PeeringLabel) -> Value {
     let remote = reader.vnet(&label.remote);
     let back = |back: &PeeringLabel| back.remote == *key && !back.severed;

@@ -1,5 +1,5 @@
-//! Resources of any type that has private endpoints in Azure, all in one shape: what they are to their own clients
-//! (`sku`, `kind`) is kept and shown where it is listed, and means nothing here.
+//! Resources of every type with private endpoints in Azure, all handled alike. Listed properties for their own clients
+//! (`sku`, `kind`) are stored and shown, and have no effect here.
 
 use std::collections::BTreeSet;
 

@@ -1,13 +1,13 @@
-//! Refusals in Azure's words: the rules of the model speak of the keys of a file, and who sent properties is told of
-//! properties. One table for each kind of object, from keys to properties.
+//! Translates errors for ARM: the model's rules name keys of a file, and ARM clients need property names. One table per
+//! kind of object.
 
 use crate::model::Key;
 use crate::types::ErrorDetail;
 
 use super::Error;
 
-/// Keys of a file as paths, without the numbers of lists, and the properties that they are. Where a key has no property
-/// it is the daemon's file that says it, and it stays.
+/// Keys of a file as paths without list indexes, and their properties. A key without a property is set in the daemon's
+/// file only, and stays.
 type Words = &'static [(&'static str, &'static str)];
 
 /// Of a VNet.
@@ -85,7 +85,7 @@ const ENDPOINT: Words = &[
     ("dns_zones", "properties.privateDnsZoneConfigs"),
 ];
 
-/// What stands between backticks in messages, where the last part of the property would not do.
+/// Texts between backticks in messages, if the last part of the property is not enough.
 const PHRASES: Words = &[
     ("manual = true", "manualPrivateLinkServiceConnections"),
     ("nat = true", "privateLinkServiceNetworkPolicies: \"Disabled\""),
@@ -103,7 +103,7 @@ const PHRASES: Words = &[
     ("timeout", "timeoutInSeconds"),
 ];
 
-/// Words before the name of an object, which is no key whatever it is called.
+/// Words before the name of an object. The name is not translated.
 const NOUNS: [&str; 11] = [
     "VNet",
     "resource",
@@ -118,10 +118,10 @@ const NOUNS: [&str; 11] = [
     "member",
 ];
 
-/// What the rules call an object in front of its name, and what holds for it.
+/// The kinds of objects in messages, and their tables.
 const KINDS: [(&str, Words); 3] = [("vnet ", VNET), ("resource ", RESOURCE), ("endpoint ", ENDPOINT)];
 
-/// `rejection` of a request about `asked`, in Azure's words.
+/// Translates the error of a request about `asked`.
 pub(super) fn of_properties(rejection: Error, asked: &Key) -> Error {
     rejection.reworded(&|detail| reworded(detail, asked))
 }
@@ -145,14 +145,14 @@ fn reworded(detail: &ErrorDetail, asked: &Key) -> ErrorDetail {
     ErrorDetail { message, target: Some(target), ..detail.clone() }
 }
 
-/// The object of a place, its words, and the field; `None` where it is no object of the table.
+/// The object of a place, its table, and the field. `None`: the object is not in the table.
 fn placed(place: &str) -> Option<(&str, Words, &str)> {
     let (_, words) = KINDS.iter().find(|(kind, _)| place.starts_with(kind))?;
     let (object, field) = place.split_once(": ").unwrap_or((place, ""));
     Some((object, words, field))
 }
 
-/// The property that the path `field` of a file is.
+/// The property for the path `field` of a file.
 fn property(words: Words, field: &str) -> String {
     let mut numbers = Vec::new();
     let mut pattern = String::new();
@@ -205,7 +205,7 @@ fn without_keys(tables: &[Words], text: &str) -> String {
     said
 }
 
-/// What a key, or `key = value`, between backticks is called.
+/// The translation of a key, or of `key = value`, between backticks.
 fn word(tables: &[Words], key: &str) -> Option<String> {
     let phrase =
         |key: &str| PHRASES.iter().find(|(known, _)| *known == key).map(|(_, property)| (*property).to_owned());

@@ -1,4 +1,4 @@
-//! Private DNS zones of somebody's own and their links to VNets.
+//! Private DNS zones and their links to VNets.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::model::{DnsZone, Key, ResolutionPolicy, Tags, ZoneLink, actions, ids,
 /// Zones are nowhere in particular.
 const GLOBAL: &str = "global";
 
-/// Links that register hosts, at most, as Azure tells.
+/// The most links with auto-registration, as Azure reports it.
 const REGISTERING_MAX: usize = 100;
 
 impl Adapter for DnsZone {
@@ -121,7 +121,7 @@ pub(super) fn delete_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::deleted())
 }
 
-/// The zone of the path, for whoever may do `action` in it.
+/// The zone of the path, if the caller may do `action` in it.
 ///
 /// # Errors
 /// 403, 404.
@@ -178,7 +178,7 @@ fn show_link(key: &Key, link: &ZoneLink) -> Value {
         "virtualNetworkLinkState": "Completed",
     });
     if link.registration {
-        // Nobody is led to believe that hosts are registered.
+        // Auto-registration is not supported, so it must not look as if it were.
         properties["privlink"] = json!({ "storedOnly": ["registrationEnabled"] });
     }
     let id = ids::dns_zone(key).below("virtualNetworkLinks", &link.name);

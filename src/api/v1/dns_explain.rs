@@ -13,7 +13,7 @@ use crate::api::error::Error;
 use crate::compile::names::{Waiting, waiting_in};
 use crate::control::View;
 use crate::dns::registry::{Explained, QueryError};
-use crate::dns::resolver::{By, RecordText, TraceStep};
+use crate::dns::resolver::{AnswerSource, RecordText, TraceStep};
 use crate::model::Key;
 use crate::types::{DnsExplanation, DnsHop, DnsRecord, List};
 
@@ -79,7 +79,7 @@ fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: Nam
     let hop = |hop: &TraceStep| {
         let zone_of = |name: &str| explained.plan.zone_of(&name.to_lowercase()).map(|(zone, _)| zone.to_string());
         let record = |told: &RecordText| DnsRecord {
-            zone: zone_of(&told.name).filter(|_| hop.by == By::Plan),
+            zone: zone_of(&told.name).filter(|_| hop.by == AnswerSource::Plan),
             name: told.name.clone(),
             ttl: told.seconds,
             kind: told.kind.clone(),
@@ -88,13 +88,13 @@ fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: Nam
         let records = hop.records.iter().filter(|record| !hidden(&record.name)).map(record).collect();
         let mut shown = DnsHop { name: hop.name.clone(), records, ..DnsHop::default() };
         let source = match &hop.by {
-            By::Plan => "plan",
-            By::Kept { server, left } => {
+            AnswerSource::Plan => "plan",
+            AnswerSource::Kept { server, left } => {
                 shown.server = server.map(|server| server.to_string());
                 shown.seconds_left = Some(left.as_secs());
                 "cache"
             }
-            By::Asked { server, took } => {
+            AnswerSource::Asked { server, took } => {
                 shown.server = server.map(|server| server.to_string());
                 shown.milliseconds = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
                 "upstream"

@@ -230,7 +230,7 @@ struct Judgement<'a> {
 
 /// The effect of a decision on one connection.
 #[derive(Debug)]
-struct Step {
+struct DecisionEffect {
     decided: Decided,
     connection: Connection,
     record: Record,
@@ -261,7 +261,7 @@ fn step(
     key: &Key,
     endpoint: &PrivateEndpoint,
     before: &Connection,
-) -> Result<Step, Error> {
+) -> Result<DecisionEffect, Error> {
     let Judgement { action, reason, ends_at } = judgement;
     let from = before.state;
     let to = approval::next(from, action).map_err(|_| terminal(key, before, action))?;
@@ -286,11 +286,11 @@ fn step(
     let changed = from != to || before.ends_at != ends_at;
     let (endpoint, resource) = (key.clone(), endpoint.resource.clone());
     let decided = Decided { endpoint, resource, from, to, ends_at, changed, warnings };
-    Ok(Step { decided, connection, record })
+    Ok(DecisionEffect { decided, connection, record })
 }
 
 /// A hash of the selected connections and their states. It changes when any of them does.
-fn listing(steps: &[(Key, Step)], now: &ControlState) -> String {
+fn listing(steps: &[(Key, DecisionEffect)], now: &ControlState) -> String {
     let digest = steps.iter().fold(Sha256::new(), |digest, (key, step)| {
         let ends_at = now.connections.get(key).and_then(|before| before.ends_at);
         let line = format!("{} {} {} {ends_at:?}\n", key.folded(), step.connection.link, step.decided.from);

@@ -39,10 +39,10 @@ fn query(name: &str, flags: u8) -> Vec<u8> {
     message
 }
 
-fn said(resolver: &Resolver, message: &[u8], client: IpAddr) -> (Outcome, Option<Message>) {
+fn said(resolver: &Resolver, message: &[u8], client: IpAddr) -> (Handled, Option<Message>) {
     let (plan, mut out) = (resolver.plan().expect("planned"), Vec::new());
     let outcome = resolver.at_once(&plan, message, (client, Transport::Datagram), clock(), &mut out);
-    (outcome, (outcome == Outcome::Answered).then(|| Message::from_vec(&out).expect("a message")))
+    (outcome, (outcome == Handled::Answered).then(|| Message::from_vec(&out).expect("a message")))
 }
 
 fn answered(resolver: &Resolver, name: &str, client: IpAddr) -> (ResponseCode, usize) {
@@ -70,7 +70,7 @@ fn an_answer_that_was_begun_under_another_plan_is_not_kept() {
     let (before, mut out) = (resolver.plan().expect("planned"), Vec::new());
     plans.store(Arc::new(plan(Rejected)));
     let how = (CLIENT, Transport::Datagram);
-    assert_eq!(resolver.at_once(&before, &query(NAME, 1), how, clock(), &mut out), Outcome::Answered);
+    assert_eq!(resolver.at_once(&before, &query(NAME, 1), how, clock(), &mut out), Handled::Answered);
     assert_eq!(answered(&resolver, NAME, CLIENT), (ResponseCode::NXDomain, 0));
 }
 
@@ -87,7 +87,7 @@ fn strangers_are_told_nothing_and_others_by_who_they_are() {
     ] {
         assert_eq!(answered(&resolver, NAME, client.parse().expect("an address")).0, code, "{client}");
     }
-    assert_eq!(said(&resolver, &query("www.example.com", 1), CLIENT).0, Outcome::Later);
+    assert_eq!(said(&resolver, &query("www.example.com", 1), CLIENT).0, Handled::Later);
     let alone = said(&resolver, &query("www.example.com", 0), CLIENT).1.expect("answered");
     assert_eq!(alone.metadata.response_code, ResponseCode::Refused, "nobody may be asked for it");
     let counted: Vec<_> = resolver.counters().answers().filter(|(.., count)| *count > 0).collect();
@@ -106,5 +106,5 @@ async fn without_an_upstream_a_public_name_is_refused_and_the_reason_is_said() {
         reply.why,
         Some((NOT_AUTHORITATIVE, "privlink: not a private name, and the VNet names no upstream".to_owned()))
     );
-    assert!(matches!(hops[..], [TraceStep { by: By::Kept { server: None, .. }, .. }]), "{hops:?}");
+    assert!(matches!(hops[..], [TraceStep { by: AnswerSource::Kept { server: None, .. }, .. }]), "{hops:?}");
 }
