@@ -192,21 +192,8 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
 pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> PrivateEndpoint {
     PrivateEndpoint {
         region: "westeurope".into(),
-        vnet: key(vnet),
-        subnet: "endpoints".into(),
         addresses: address.map(|a| EndpointIp { member: String::new(), ip: Some(ip(a)) }).into_iter().collect(),
-        resource: key(resource),
-        subresource: String::new(),
-        manual: false,
-        request_message: String::new(),
-        status: None,
-        reason: String::new(),
-        sources: vec![],
-        max_sessions: None,
-        rates: None,
-        accept_names: None,
-        zone_group: None,
-        labels: None,
+        ..PrivateEndpoint::new(key(vnet), "endpoints", key(resource))
     }
 }
 

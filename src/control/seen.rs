@@ -318,21 +318,12 @@ fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
 fn for_owner(endpoint: &PrivateEndpoint) -> PrivateEndpoint {
     PrivateEndpoint {
         region: endpoint.region.clone(),
-        resource: endpoint.resource.clone(),
         subresource: endpoint.subresource.clone(),
         manual: endpoint.manual,
         request_message: endpoint.request_message.clone(),
         status: endpoint.status,
         reason: endpoint.reason.clone(),
-        vnet: Key::global(""),
-        subnet: String::new(),
-        addresses: Vec::new(),
-        sources: Vec::new(),
-        max_sessions: None,
-        rates: None,
-        accept_names: None,
-        zone_group: None,
-        labels: None,
+        ..PrivateEndpoint::new(Key::global(""), "", endpoint.resource.clone())
     }
 }
 

@@ -92,6 +92,28 @@ pub struct EndpointIp {
 }
 
 impl PrivateEndpoint {
+    /// An endpoint in `subnet` of `vnet` that is bound to `resource`, and of which nothing else is said.
+    pub fn new(vnet: Key, subnet: impl Into<String>, resource: Key) -> Self {
+        Self {
+            region: String::new(),
+            vnet,
+            subnet: subnet.into(),
+            addresses: Vec::new(),
+            resource,
+            subresource: String::new(),
+            manual: false,
+            request_message: String::new(),
+            status: None,
+            reason: String::new(),
+            sources: Vec::new(),
+            max_sessions: None,
+            rates: None,
+            accept_names: None,
+            zone_group: None,
+            labels: None,
+        }
+    }
+
     /// What the audit log keeps of its making or change: the names that it accepts anew, else its author's request.
     #[must_use]
     pub fn said_since(&self, before: Option<&Self>) -> String {

@@ -76,24 +76,22 @@ fn read(
         nic::refuse_taken(request, key, &name)?;
         labels.interface = Some(name);
     }
+    // What a request has no word for stays as it was.
+    let made = || PrivateEndpoint::new(request.spelled(subnet.key()), here.name.clone(), resource.clone());
     let mut endpoint = PrivateEndpoint {
         region: body.location()?.unwrap_or_else(|| vnet.region.clone()),
         vnet: request.spelled(subnet.key()),
         subnet: here.name.clone(),
         addresses,
-        resource,
+        resource: resource.clone(),
         subresource,
         manual,
         request_message: asked.text("requestMessage")?.unwrap_or_default(),
         status: None,
         reason: String::new(),
-        sources: before.map(|before| before.sources.clone()).unwrap_or_default(),
-        max_sessions: before.and_then(|before| before.max_sessions),
-        rates: before.and_then(|before| before.rates),
-        accept_names: before.and_then(|before| before.accept_names.clone()),
-        zone_group: before.and_then(|before| before.zone_group.clone()),
         labels: (before.is_none_or(|before| before.labels.is_some()) || labels != EndpointLabels::default())
             .then(|| Box::new(labels)),
+        ..before.cloned().unwrap_or_else(made)
     };
     extension::endpoint(&properties, &mut endpoint)?;
     Ok(endpoint)
