@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::file::File;
 use super::read::{At, OneOrMany, UNREAD_MAX, nearest};
 use super::report::Mistake;
 use super::spec::{Part, Reference, Spec};
@@ -66,9 +65,6 @@ fn by_name<'a>(keys: impl IntoIterator<Item = &'a Key>) -> ByName {
     names
 }
 
-/// Name, group and place of a table, as declared.
-type Declared<'a> = [Option<&'a At<String>>; 3];
-
 impl Builder {
     /// Nothing built, and `mistakes` noted.
     pub(super) fn new(mistakes: Vec<Mistake>, live: Model) -> Self {
@@ -80,23 +76,34 @@ impl Builder {
         Known { own: &self.model, live: &self.live }
     }
 
-    /// Notes the names that the file declares, so that references may point forward.
-    pub(super) fn declare(&mut self, file: &File) {
-        macro_rules! names {
-            ($field:ident: $kind:ident) => {{
-                let tables = file.$field.as_deref().unwrap_or_default();
-                let declared = tables
-                    .iter()
-                    .map(|table| [table.name.as_ref(), table.resource_group.as_ref(), table.subscription.as_ref()]);
-                let unread = file.$field.is_none() && file.broken;
-                self.names[ItemKind::$kind as usize] = self.declared(ItemKind::$kind.table(), declared, unread);
-            }};
+    /// Notes the names that the tables of a kind declare, so that references may point forward. Of a `broken` file
+    /// without such tables it is not known which it has.
+    pub(super) fn declare<K: Kind>(&mut self, specs: Option<&Vec<Spec<K>>>, broken: bool) {
+        let mut names = Names { incomplete: specs.is_none() && broken, ..Names::default() };
+        for spec in specs.into_iter().flatten() {
+            let Some(name) = &spec.name else {
+                names.incomplete = true;
+                names.keys.push(None);
+                continue;
+            };
+            let or_default = |value: &Option<At<String>>| value.as_ref().map_or(DEFAULT, |at| &at.value).to_owned();
+            let key = Key::of(or_default(&spec.subscription), or_default(&spec.resource_group), &name.value);
+            if names.known.insert(key.clone()) {
+                names.keys.push(Some(key));
+                continue;
+            }
+            let table = K::KIND.table();
+            self.mistakes.push(Mistake::error(
+                name.span.clone(),
+                format!("a second {table} named `{}` in resource group `{}`", key.name, key.group),
+                "choose another name; names are compared without regard to case",
+            ));
+            names.keys.push(None);
         }
-        names!(vnets: Vnet);
-        names!(security_groups: SecurityGroup);
-        names!(resources: Resource);
-        names!(dns_zones: DnsZone);
-        names!(endpoints: Endpoint);
+        names.sorted = names.known.iter().cloned().collect();
+        names.sorted.sort_unstable();
+        names.by_name = by_name(&names.sorted);
+        self.names[K::KIND as usize] = names;
     }
 
     fn names<K: Kind>(&self) -> &Names {
@@ -111,33 +118,6 @@ impl Builder {
     /// Whether a table of the kind is named so.
     pub(super) fn declares<K: Kind>(&self, key: &Key) -> bool {
         self.names::<K>().known.contains(key)
-    }
-
-    fn declared<'a>(&mut self, what: &str, tables: impl Iterator<Item = Declared<'a>>, unread: bool) -> Names {
-        let mut names = Names { incomplete: unread, ..Names::default() };
-        for [name, group, subscription] in tables {
-            let Some(name) = name else {
-                names.incomplete = true;
-                names.keys.push(None);
-                continue;
-            };
-            let or_default = |value: Option<&At<String>>| value.map_or(DEFAULT, |at| &at.value).to_owned();
-            let key = Key::of(or_default(subscription), or_default(group), &name.value);
-            if names.known.insert(key.clone()) {
-                names.keys.push(Some(key));
-                continue;
-            }
-            self.mistakes.push(Mistake::error(
-                name.span.clone(),
-                format!("a second {what} named `{}` in resource group `{}`", key.name, key.group),
-                "choose another name; names are compared without regard to case",
-            ));
-            names.keys.push(None);
-        }
-        names.sorted = names.known.iter().cloned().collect();
-        names.sorted.sort_unstable();
-        names.by_name = by_name(&names.sorted);
-        names
     }
 
     /// Remembers where a field stands.

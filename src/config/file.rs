@@ -1,5 +1,6 @@
 //! The tables of the file. A key that has no effect must not look as if it had one: it is refused by name.
 
+use super::build::Builder;
 use super::read::{At, OneOrMany, table};
 use super::spec::{Part, Spec};
 use super::values::{ApiAddress, Keyword, Listener, Prefix, Retention, Shorthand, Size};
@@ -28,6 +29,24 @@ table! {
         "role" roles Optional Vec<Spec<model::RoleDefinition>>,
         /// Who has which role where.
         "assignment" assignments Optional Vec<Spec<model::RoleAssignment>>,
+    }
+}
+
+impl File {
+    /// Builds the objects of every kind, and before an object those that it refers to.
+    pub(super) fn build(&self, builder: &mut Builder) {
+        builder.declare(self.vnets.as_ref(), self.broken);
+        builder.declare(self.security_groups.as_ref(), self.broken);
+        builder.declare(self.dns_zones.as_ref(), self.broken);
+        builder.declare(self.resources.as_ref(), self.broken);
+        builder.declare(self.endpoints.as_ref(), self.broken);
+        builder.resource_types(self);
+        builder.objects(self.vnets.as_ref());
+        builder.objects(self.security_groups.as_ref());
+        builder.objects(self.dns_zones.as_ref());
+        builder.objects(self.resources.as_ref());
+        builder.objects(self.endpoints.as_ref());
+        builder.access(self);
     }
 }
 

@@ -314,14 +314,7 @@ fn begin(root: &DeTable<'_>, places: &Places<'_>, name: &str, beside: Beside<'_>
     let mut builder = Builder::new(reader.mistakes, live);
     builder.model.cloud = cloud;
     builder.unknown_may_live = matches!(beside, Beside::Unknown);
-    builder.declare(&file);
-    builder.resource_types(&file);
-    builder.objects(file.vnets.as_ref());
-    builder.objects(file.security_groups.as_ref());
-    builder.objects(file.dns_zones.as_ref());
-    builder.objects(file.resources.as_ref());
-    builder.objects(file.endpoints.as_ref());
-    builder.access(&file);
+    file.build(&mut builder);
     Ok((builder, file))
 }
 

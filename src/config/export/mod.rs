@@ -88,12 +88,12 @@ fn parts(live: &Exportable) -> Vec<Part> {
     vnets.iter().for_each(|(key, one)| part(ItemKind::Vnet, key, &|text| text.vnet(key, one)));
     security_groups
         .iter()
-        .for_each(|(key, one)| part(ItemKind::SecurityGroup, key, &|text| text.security_group(key, one)));
+        .for_each(|(key, one)| part(ItemKind::SecurityGroup, key, &|text| text.object(key, one, &[])));
     dns_zones.iter().for_each(|(key, one)| part(ItemKind::DnsZone, key, &|text| text.dns_zone(live, key, one)));
     resources.iter().for_each(|(key, one)| part(ItemKind::Resource, key, &|text| text.resource(live, key, one)));
     endpoints.iter().for_each(|(key, one)| part(ItemKind::Endpoint, key, &|text| text.endpoint(live, key, one)));
-    roles.iter().for_each(|(key, one)| part(ItemKind::Role, key, &|text| text.role(key, one)));
-    assignments.iter().for_each(|(key, one)| part(ItemKind::Assignment, key, &|text| text.assignment(key, one)));
+    roles.iter().for_each(|(key, one)| part(ItemKind::Role, key, &|text| text.object(key, one, &[])));
+    assignments.iter().for_each(|(key, one)| part(ItemKind::Assignment, key, &|text| text.object(key, one, &[])));
     parts
 }
 

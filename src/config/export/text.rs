@@ -12,10 +12,7 @@ use crate::control::seen::Exportable;
 use crate::model::registry::Kind;
 use crate::model::spelled::Written;
 use crate::model::state::Connection;
-use crate::model::{
-    ConnectionState, DnsZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, RoleDefinition, SecurityGroup,
-    Visibility, Vnet, ZoneGroup,
-};
+use crate::model::{ConnectionState, DnsZone, Key, LinkResource, PrivateEndpoint, Visibility, Vnet, ZoneGroup};
 
 /// The JSON schema of a value, or an object.
 type Schema = serde_json::Map<String, Json>;
@@ -37,7 +34,7 @@ impl Text {
     }
 
     /// The object `key` as its spec says it; a comment says which other `parts` of it there are, which stay as they are.
-    fn object<K: Kind + JsonSchema>(&mut self, key: &Key, spec: &K, parts: &[(&str, bool)]) {
+    pub(super) fn object<K: Kind + JsonSchema>(&mut self, key: &Key, spec: &K, parts: &[(&str, bool)]) {
         let table = K::KIND.table();
         let schema = whole::<K>();
         let written = if K::KIND.is_in_groups() {
@@ -101,10 +98,6 @@ impl Text {
             ("properties that mean nothing here", !vnet.foreign.is_empty()),
         ];
         self.object(key, vnet, &parts);
-    }
-
-    pub(super) fn security_group(&mut self, key: &Key, group: &SecurityGroup) {
-        self.object(key, group, &[]);
     }
 
     pub(super) fn dns_zone(&mut self, live: &Exportable, key: &Key, zone: &DnsZone) {
@@ -172,14 +165,6 @@ impl Text {
         if let Some(end) = connection.and_then(|connection| connection.ends_at) {
             self.comment(format_args!("its approval ends at {end:.0}, and an apply leaves that as it is"));
         }
-    }
-
-    pub(super) fn role(&mut self, key: &Key, role: &RoleDefinition) {
-        self.object(key, role, &[]);
-    }
-
-    pub(super) fn assignment(&mut self, key: &Key, given: &RoleAssignment) {
-        self.object(key, given, &[]);
     }
 
     /// Says which parts of the object before stay as they are, whatever the file says.
