@@ -125,20 +125,18 @@ impl Builder {
         self.places.insert(at, span.clone());
     }
 
-    /// Remembers where the items of the list at `path` stand: those of the list `written`, which have the index `new` has
-    /// for their old one.
-    pub(super) fn renumber<K>(
-        &mut self,
-        object: &Object,
-        spec: &Spec<K>,
-        [written, path]: [&str; 2],
-        new: &HashMap<usize, usize>,
-    ) {
+    /// Where a field stands that was read.
+    pub(super) fn place_of(&self, at: &Locator) -> Option<Range<usize>> {
+        self.places.get(at).cloned()
+    }
+
+    /// Remembers where the items of the list `list` stand that have another index than in the file: `new`, by the old.
+    pub(super) fn renumber<K>(&mut self, object: &Object, spec: &Spec<K>, list: &str, new: &HashMap<usize, usize>) {
         for (place, span) in &spec.places {
-            let index = place.strip_prefix(written).and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
+            let index = place.strip_prefix(list).and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
             let Some((index, rest)) = index else { continue };
             if let Some(index) = index.parse().ok().and_then(|index: usize| new.get(&index)) {
-                self.place(object.at(format!("{path}[{index}]{rest}")), span);
+                self.place(object.at(format!("{list}[{index}]{rest}")), span);
             }
         }
     }

@@ -1,13 +1,12 @@
 //! What `[[resource_type]]` says, and what is said in short in `[[resource]]` and `[[endpoint]]`.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::{Value, json};
 
 use super::build::Builder;
 use super::file::{File, ResourceType};
-use super::read::At;
+use super::read::{At, UNREAD_MAX};
 use super::spec::Spec;
 use crate::model;
 use crate::model::ids::ArmId;
@@ -41,6 +40,7 @@ impl Builder {
     /// The target that `destination` and `ports` are short for; the port of a check that names none.
     pub(super) fn unfold_resource<K>(&mut self, object: &Object, spec: &Spec<K>, written: &mut Value) {
         self.only_target(object, spec, written);
+        let short = spec.place("destination").is_some();
         let everyone = |list: &&Vec<Value>| list.len() > 1 && list.iter().any(|one| one == "*");
         if written.get("visibility").and_then(Value::as_array).as_ref().is_some_and(everyone) {
             let remedy = "write \"*\" alone to show it to everyone, or name subscriptions";
@@ -49,8 +49,12 @@ impl Builder {
         for (index, target) in
             written.get_mut("targets").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
         {
-            self.ports(object, spec, &format!("targets[{index}].ports"), &mut target["ports"]);
-            self.check(object, &spec.at(&format!("targets[{index}].health")), target);
+            let path = format!("targets[{index}].ports");
+            // The short form has them beside `destination`.
+            let written = if short { "ports" } else { &path };
+            self.ports(object, [written, &path], &mut target["ports"]);
+            let at = self.find(object.at(format!("targets[{index}].health")));
+            self.check(object, &at, target);
         }
     }
 
@@ -90,37 +94,38 @@ impl Builder {
         table.insert("targets".to_owned(), json!([target]));
     }
 
-    /// The ports of a target at `path`. ICMP echo, which is no port, goes behind them.
-    fn ports<K>(&mut self, object: &Object, spec: &Spec<K>, path: &str, ports: &mut Value) {
+    /// The ports of a target at `path`, which stand at `written`. ICMP echo, which is no port, goes behind them.
+    fn ports(&mut self, object: &Object, [written, path]: [&str; 2], ports: &mut Value) {
         let Some(list) = ports.as_array_mut() else { return };
-        // The short form has them beside `destination`.
-        let written = if spec.place(path).is_some() { path } else { "ports" };
         let icmp: Value = Protocol::Icmp.to_string().into();
-        let (mut kept, mut new) = (Vec::new(), HashMap::new());
+        let mut kept = Vec::new();
         for (index, port) in std::mem::take(list).into_iter().enumerate() {
-            let at = spec.at(&format!("{written}[{index}]"));
+            let at = self.find(object.at(format!("{written}[{index}]")));
             if port["protocol"] == icmp {
                 let number = ["port", "backend_port"].into_iter().find(|key| !port[key].is_null());
                 if let Some(key) = number {
-                    let at = spec.at(&format!("{written}[{index}].{key}"));
+                    let at = self.find(object.at(format!("{written}[{index}].{key}")));
                     self.error(object, &at, "icmp has no ports", "write `{ protocol = \"icmp\" }`");
                 }
                 list.push(json!({ "protocol": icmp }));
                 continue;
             }
             if port["port"].is_null() {
-                let broken = self.mistakes.iter().any(|mistake| at.contains(&mistake.span.start));
-                if !broken {
+                let known = self.mistakes.iter().take(UNREAD_MAX);
+                if !known.map(|mistake| mistake.span.start).any(|start| at.contains(&start)) {
                     let message = format!("a {} port needs `port`", port["protocol"].as_str().unwrap_or_default());
                     self.error(object, &at, message, "add the port that endpoints expose, such as `port = 5432`");
                 }
                 continue;
             }
-            new.insert(index, kept.len());
+            for key in ["", ".protocol", ".port", ".backend_port"] {
+                if let Some(span) = self.place_of(&object.at(format!("{written}[{index}]{key}"))) {
+                    self.place(object.at(format!("{path}[{}]{key}", kept.len())), &span);
+                }
+            }
             kept.push(port);
         }
         list.splice(0..0, kept);
-        self.renumber(object, spec, [written, path], &new);
     }
 
     /// The check of a target, which is at `span`: without a port of its own, it asks the first TCP port.

@@ -34,7 +34,7 @@ impl Builder {
             new.insert(old, records.len());
             records.push(record);
         }
-        self.renumber(object, spec, ["records"; 2], &new);
+        self.renumber(object, spec, "records", &new);
     }
 
     /// The name of a record set in the zone; `None`: the set is no such thing, which is noted.
